@@ -1,0 +1,1 @@
+"""Provider connectors: one folder each, on the kit in connectors.kit."""

@@ -1,0 +1,1 @@
+"""What runs around the application: the local stack, fakes of providers, images."""

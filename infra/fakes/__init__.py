@@ -1,0 +1,1 @@
+"""Runnable stand-ins for provider APIs; they count effects, not calls."""

@@ -1,0 +1,1 @@
+"""The local stack: Apache Kafka, PostgreSQL and an S3 server without Docker."""

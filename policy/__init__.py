@@ -1,0 +1,1 @@
+"""The decision point that every exit asks (R10)."""

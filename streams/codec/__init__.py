@@ -1,0 +1,1 @@
+"""Bytes to dataclasses and back: Avro data in CloudEvents on Kafka."""
