@@ -1,4 +1,4 @@
-"""Connection settings of Kafka and object storage, read from the environment by the entry points.
+"""Connection settings of Kafka, PostgreSQL and object storage, read from the environment by the entry points.
 
 Nothing here connects or reads the environment at import: an entry point builds the settings once and passes them down.
 """
@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+DatabaseRole = Literal["owner", "api", "projector"]
 
 
 class KafkaSettings(BaseSettings):
@@ -25,7 +26,9 @@ class KafkaSettings(BaseSettings):
     sasl_username: str = ""
     sasl_password: SecretStr = SecretStr("")
     ssl_ca_file: str = Field("", description="PEM file of the certificate authority; empty: the system's")
-    topic_prefix: str = Field("", description="put before every topic, group and transactional id: one cluster, many environments")
+    topic_prefix: str = Field(
+        "", description="put before every topic, group and transactional id: one cluster, many environments"
+    )
     replication_factor: int = Field(1, ge=1, description="of the topics that the provisioner creates; 3 in production")
     min_insync_replicas: int = Field(1, ge=1, description="of the same topics; 2 in production")
 
@@ -59,3 +62,32 @@ class ObjectStorageSettings(BaseSettings):
     secret_key: SecretStr = SecretStr("incidents")
     region: str = "us-east-1"
     bucket: str = Field("incidents", min_length=3)
+
+
+class DatabaseSettings(BaseSettings):
+    """Connection URLs, one for each role (environment prefix ``DATABASE_``).
+
+    Where only ``DATABASE_URL`` is set, its user is the owner of the schema and the processes switch to the narrower
+    role at connect time; in production the other two name logins of their own, so that no session can switch back.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="DATABASE_", extra="ignore", env_ignore_empty=True)
+
+    url: SecretStr = Field(
+        SecretStr("postgresql://incidents@127.0.0.1:15432/incidents"),
+        description="owner: migrations and backups",
+    )
+    api_url: SecretStr = Field(SecretStr(""), description="login of the API: member of incidents_api, subject to RLS")
+    projector_url: SecretStr = Field(
+        SecretStr(""),
+        description="login of projector, dispatcher and scheduler: incidents_projector, BYPASSRLS",
+    )
+
+    def conninfo(self, role: DatabaseRole) -> tuple[str, str]:
+        """The URL to connect to and the role to ``SET`` on connecting (empty for the owner).
+
+        Role is ``owner`` (migrations), ``api`` or ``projector``. A login of its own still switches: BYPASSRLS is an
+        attribute of the role and is not inherited by its members.
+        """
+        own = {"owner": self.url, "api": self.api_url, "projector": self.projector_url}[role].get_secret_value()
+        return own or self.url.get_secret_value(), "" if role == "owner" else f"incidents_{role}"

@@ -1,0 +1,78 @@
+"""Loader of the frozen Avro files, their examples and the topic catalogue (packaged with the code).
+
+Layout: ``avro/<type>/<n>.avsc`` (n = 1, 2, ...; never changed once released, R12), ``examples/<type>/<n>/*.json``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from typing import Any
+
+import yaml
+
+_ROOT = files(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSpec:
+    """One topic of the catalogue; ``config`` are Kafka topic settings, ``dead_letter`` the DLQ's name or empty."""
+
+    name: str
+    description: str
+    key: str
+    owner: str
+    partitions: int
+    config: Mapping[str, str]
+    dead_letter: str = ""
+
+
+def _names(folder: Traversable) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith((".", "__")))
+
+
+@cache
+def types() -> tuple[str, ...]:
+    """Message types that have schema files."""
+    return tuple(_names(_ROOT / "avro"))
+
+
+@cache
+def versions(type_: str) -> tuple[int, ...]:
+    """Schema numbers of a type, ascending; empty for an unknown type."""
+    folder = _ROOT / "avro" / type_
+    return tuple(sorted(int(name.removesuffix(".avsc")) for name in _names(folder))) if folder.is_dir() else ()
+
+
+def schema_bytes(type_: str, number: int) -> bytes:
+    """The frozen file as it is; raises ``FileNotFoundError`` where there is none."""
+    return (_ROOT / "avro" / type_ / f"{number}.avsc").read_bytes()
+
+
+def examples(type_: str, number: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Example data of a schema: (file name, JSON object); bytes are given as base64 text."""
+    folder = _ROOT / "examples" / type_ / str(number)
+    for name in _names(folder) if folder.is_dir() else ():
+        yield name, json.loads((folder / name).read_text())
+
+
+@cache
+def topics() -> tuple[TopicSpec, ...]:
+    """The topic catalogue, in file order."""
+    catalogue = yaml.safe_load((_ROOT / "topics.yaml").read_text())
+    return tuple(
+        TopicSpec(
+            name=name,
+            description=entry["description"],
+            key=entry["key"],
+            owner=entry["owner"],
+            partitions=catalogue["partitions"],
+            config=entry["config"],
+            dead_letter=entry.get("dead_letter", ""),
+        )
+        for name, entry in catalogue["topics"].items()
+    )

@@ -1,0 +1,138 @@
+"""Avro data to dataclasses and back, by the frozen schema files (no registry).
+
+The writer's schema is the file that ``dataschema`` names, its fingerprint checked; the reader's is the newest.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import typing
+from collections.abc import Callable
+from functools import cache
+from operator import attrgetter
+from typing import Any
+
+import fastavro
+import orjson
+
+import schemas
+from streams.domain.catalogue import BY_TYPE, TYPE_OF
+from streams.domain.errors import InvalidEvent, UnknownSchema
+
+_URI = "urn:incidents:schema"
+
+
+@cache
+def _parsed(type_: str, number: int) -> Any:
+    return fastavro.parse_schema(orjson.loads(schemas.schema_bytes(type_, number)), named_schemas={})
+
+
+@cache
+def data_schema(type_: str, number: int) -> str:
+    """The ``dataschema`` of a type's file: ``urn:incidents:schema:<type>:<n>#<CRC-64-AVRO>``.
+
+    The fingerprint is that of the Parsing Canonical Form (Avro 1.12 specification, "Schema Fingerprints").
+    """
+    canonical = fastavro.schema.to_parsing_canonical_form(_parsed(type_, number))
+    return f"{_URI}:{type_}:{number}#{fastavro.schema.fingerprint(canonical, 'CRC-64-AVRO')}"
+
+
+@cache
+def _readable() -> dict[str, tuple[str, int]]:
+    return {data_schema(t, n): (t, n) for t in schemas.types() for n in schemas.versions(t)}
+
+
+@cache
+def _to_dict(data: type) -> Callable[[Any], dict[str, Any]]:
+    """A function from an instance to what fastavro writes; only nested records need more than their attributes."""
+    names = tuple(field.name for field in dataclasses.fields(data))
+    get = attrgetter(*names) if len(names) > 1 else lambda instance: (getattr(instance, names[0]),)
+    nested = _nested(data)
+    if not nested:
+        return lambda instance: dict(zip(names, get(instance), strict=True))
+
+    def convert(instance: Any) -> dict[str, Any]:
+        record = dict(zip(names, get(instance), strict=True))
+        for name, item in nested.items():
+            to_dict = _to_dict(item)
+            record[name] = [to_dict(entry) for entry in record[name]]
+        return record
+
+    return convert
+
+
+@cache
+def _nested(data: type) -> dict[str, type]:
+    """Fields that hold a tuple of records, with the record's class."""
+    found: dict[str, type[Any]] = {}
+    for name, hint in typing.get_type_hints(data).items():
+        item = next(iter(typing.get_args(hint)), None)
+        if isinstance(item, type) and dataclasses.is_dataclass(item):
+            found[name] = item
+    return found
+
+
+@cache
+def _tuples(data: type) -> tuple[str, ...]:
+    """Fields that hold a tuple of plain values, which Avro reads as lists."""
+    hints = typing.get_type_hints(data)
+    return tuple(n for n, hint in hints.items() if typing.get_origin(hint) is tuple and n not in _nested(data))
+
+
+def _from_dict(data: type, record: dict[str, Any]) -> Any:
+    for name, item in _nested(data).items():
+        record[name] = tuple(_from_dict(item, entry) for entry in record[name])
+    for name in _tuples(data):
+        record[name] = tuple(record[name])
+    return data(**record)
+
+
+@cache
+def _writer(data: type) -> tuple[Any, str, Callable[[Any], dict[str, Any]]]:
+    type_ = TYPE_OF[data]
+    number = schemas.versions(type_)[-1]
+    return _parsed(type_, number), data_schema(type_, number), _to_dict(data)
+
+
+def encode(data: object) -> tuple[bytes, str]:
+    """One Avro datum by the newest schema of its type, and that schema's ``dataschema``."""
+    data_class: type = type(data)
+    schema, uri, to_dict = _writer(data_class)
+    buffer = io.BytesIO()
+    fastavro.schemaless_writer(buffer, schema, to_dict(data))
+    return buffer.getvalue(), uri
+
+
+def decode(type_: str, uri: str, value: bytes) -> Any:
+    """The datum as an instance of its type's data class.
+
+    Raises ``UnknownSchema`` for a schema file that this process does not have (a newer writer), ``InvalidEvent`` for
+    a type outside the catalogue, a schema of another type, or bytes that are no such datum.
+    """
+    known = _readable().get(uri)
+    if known is None:
+        if uri.startswith(f"{_URI}:{type_}:"):
+            raise UnknownSchema(f"{uri} is not among the schema files of this version")
+        raise InvalidEvent("unknown-schema", f"{type_} with dataschema {uri!r}")
+    spec = BY_TYPE.get(type_)
+    if spec is None or known[0] != type_:
+        raise InvalidEvent("unknown-type", f"{type_} with dataschema {uri!r}")
+    newest = schemas.versions(type_)[-1]
+    reader = None if known[1] == newest else _parsed(type_, newest)
+    buffer = io.BytesIO(value)
+    try:
+        record = fastavro.schemaless_reader(buffer, _parsed(*known), reader)
+    except (
+        EOFError,
+        IndexError,
+        ValueError,
+        OverflowError,
+        KeyError,
+        TypeError,
+        UnicodeDecodeError,
+    ) as error:
+        raise InvalidEvent("undecodable-data", f"{type_}: {type(error).__name__}: {error}") from error
+    if buffer.tell() != len(value):
+        raise InvalidEvent("undecodable-data", f"{type_}: {len(value) - buffer.tell()} bytes too many")
+    return _from_dict(spec.data, typing.cast("dict[str, Any]", record))

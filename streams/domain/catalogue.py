@@ -1,0 +1,84 @@
+"""The only registry of message types: type, data class and the topic it travels on.
+
+Schema files (``schemas/avro/<type>/<n>.avsc``), examples and topics are checked against it, none left over.
+"""
+
+from __future__ import annotations
+
+import builtins
+from dataclasses import dataclass
+from typing import Literal
+
+from streams.domain import commands, events, signals
+
+Topic = Literal["incident-intake", "incident-events", "outbox-intents", "command-results"]
+
+SIGNAL = "com.incidents.signal.v1"
+PROVIDER_INGESTED = "com.incidents.provider.ingested.v1"
+INTENT = "com.incidents.intent.v1"
+RESERVED_PREFIX = "com.incidents."
+"""Types that only the product itself may send; of them, foreign producers may send ``SIGNAL`` alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class MessageSpec:
+    """One message type of the product."""
+
+    type: str
+    data: builtins.type
+    topics: tuple[Topic, ...]
+
+
+def _command(verb: str, data: type) -> MessageSpec:
+    return MessageSpec(f"com.incidents.command.{verb}.v1", data, ("incident-intake",))
+
+
+def _config(what: str, data: type) -> MessageSpec:
+    return MessageSpec(f"com.incidents.config.{what}.v1", data, ("incident-intake",))
+
+
+def _event(name: str, data: type) -> MessageSpec:
+    return MessageSpec(f"com.incidents.{name}.v1", data, ("incident-events",))
+
+
+CATALOGUE: tuple[MessageSpec, ...] = (
+    MessageSpec(SIGNAL, signals.Signal, ("incident-intake",)),
+    MessageSpec(PROVIDER_INGESTED, signals.ProviderIngested, ("incident-intake", "incident-events")),
+    _command("declare", commands.Declare),
+    _command("acknowledge", commands.Acknowledge),
+    _command("change_state", commands.ChangeState),
+    _command("assign", commands.Assign),
+    _command("set_severity", commands.SetSeverity),
+    _command("change_fields", commands.ChangeFields),
+    _command("add_note", commands.AddNote),
+    _command("merge", commands.Merge),
+    _command("fire_timer", commands.FireTimer),
+    _command("record_effect", commands.RecordEffect),
+    _config("subscription", commands.SetSubscription),
+    _config("rule", commands.SetRule),
+    _config("preferences", commands.SetPreferences),
+    _event("declared", events.Declared),
+    _event("alerts_attached", events.AlertsAttached),
+    _event("alerts_repeated", events.AlertsRepeated),
+    _event("alerts_resolved", events.AlertsResolved),
+    _event("acknowledged", events.Acknowledged),
+    _event("state_change", events.StateChange),
+    _event("resolved", events.Resolved),
+    _event("closed", events.Closed),
+    _event("assigned", events.Assigned),
+    _event("severity_changed", events.SeverityChanged),
+    _event("field_changed", events.FieldChanged),
+    _event("note_added", events.NoteAdded),
+    _event("merged", events.Merged),
+    _event("effect.delivered", events.EffectDelivered),
+    _event("effect.failed", events.EffectFailed),
+    _event("archived", events.Archived),
+    _event("intake.refused", events.IntakeRefused),
+    _event("configured", events.Configured),
+    MessageSpec(INTENT, events.Intent, ("outbox-intents",)),
+    MessageSpec("com.incidents.command.accepted.v1", events.CommandAccepted, ("command-results",)),
+    MessageSpec("com.incidents.command.rejected.v1", events.CommandRejected, ("command-results",)),
+)
+
+BY_TYPE = {spec.type: spec for spec in CATALOGUE}
+TYPE_OF = {spec.data: spec.type for spec in CATALOGUE}

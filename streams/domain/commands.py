@@ -1,0 +1,188 @@
+"""What people, timers and the dispatcher ask for (imperative); ``actor`` is who asks, e.g. ``user:ada``.
+
+``expected_revision`` is the ``If-Match`` of HTTP: 0 means whatever the revision is. ``via`` is the integration through
+which it came, so that no effect goes back to where it came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Declare:
+    """Open an incident by hand; ``draft`` keeps it out of the way until it is opened."""
+
+    title: str
+    actor: str
+    severity: str = "SEV-3"
+    service: str = ""
+    description: str = ""
+    draft: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledge:
+    """Say that somebody is on it."""
+
+    incident_id: str
+    actor: str
+    via: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeState:
+    """Move along the lifecycle."""
+
+    incident_id: str
+    to: str
+    actor: str
+    reason: str = ""
+    expected_revision: int = 0
+    via: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Assign:
+    """Name the responsible person; an empty assignee takes the assignment back."""
+
+    incident_id: str
+    assignee: str
+    actor: str
+    expected_revision: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SetSeverity:
+    """Change the severity (one of ``signals.SEVERITIES``)."""
+
+    incident_id: str
+    severity: str
+    actor: str
+    expected_revision: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeFields:
+    """Edit ``title``, ``service`` or ``description``."""
+
+    incident_id: str
+    fields: Mapping[str, str]
+    actor: str
+    expected_revision: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AddNote:
+    """Put a note on the timeline."""
+
+    incident_id: str
+    text: str
+    actor: str
+    via: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """Fold ``incident_id`` into ``into``."""
+
+    incident_id: str
+    into: str
+    actor: str
+    expected_revision: int = 0
+
+
+TimerKind = Literal["close", "archive"]
+
+
+@dataclass(frozen=True, slots=True)
+class FireTimer:
+    """A due time of the record has come (R8); it counts only while what it is for is as it was (``cause_id``)."""
+
+    incident_id: str
+    timer: TimerKind
+    due: int
+    cause_id: str
+    actor: str = "system:scheduler"
+
+
+EffectStatus = Literal["delivered", "failed", "expired"]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordEffect:
+    """What became of an intent (from the dispatcher)."""
+
+    incident_id: str
+    intent_id: str
+    connector: str
+    integration_id: str
+    action: str
+    status: EffectStatus
+    attempts: int = 1
+    external_ref: str = ""
+    detail: str = ""
+    actor: str = "system:dispatcher"
+
+
+@dataclass(frozen=True, slots=True)
+class SetSubscription:
+    """Send events to a connector (``com.incidents.config.subscription.v1``).
+
+    ``actions`` maps event types to the connector's actions, e.g. ``com.incidents.acknowledged.v1`` to ``acknowledge``.
+    An inactive one takes the subscription away.
+    """
+
+    subscription_id: str
+    connector: str
+    integration_id: str
+    actions: Mapping[str, str]
+    actor: str
+    active: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class SetRule:
+    """One correlation rule (``com.incidents.config.rule.v1``): see ``correlation.Rule``; inactive ones are removed."""
+
+    name: str
+    version: int
+    key_fields: tuple[str, ...]
+    actor: str
+    window_ms: int = 600_000
+    lateness_ms: int = 300_000
+    kind: str = "alert"
+    match: Mapping[str, str] = field(default_factory=dict)
+    max_age_ms: int = 86_400_000
+    max_alerts: int = 5_000
+    position: int = 0
+    active: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class SetPreferences:
+    """A tenant's preferences (``com.incidents.config.preferences.v1``); times in milliseconds, 0 turns a timer off."""
+
+    actor: str
+    auto_resolve: bool = False
+    close_after_ms: int = 259_200_000
+    archive_after_ms: int = 604_800_000
+
+
+Command = (
+    Declare
+    | Acknowledge
+    | ChangeState
+    | Assign
+    | SetSeverity
+    | ChangeFields
+    | AddNote
+    | Merge
+    | FireTimer
+    | RecordEffect
+    | SetSubscription
+    | SetRule
+    | SetPreferences
+)

@@ -1,0 +1,37 @@
+"""Every metric of the product, in one place: ``docs/metrics.md`` is generated from this list and compared with it.
+
+Names are ``incidents_<area>_<what>_<unit>`` (Prometheus naming, https://prometheus.io/docs/practices/naming/).
+"""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+LATENCY_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+ORCHESTRATOR_MESSAGES = Counter(
+    "incidents_orchestrator_messages_total", "Intake messages by what became of them", ["outcome"]
+)
+ORCHESTRATOR_EVENTS = Counter("incidents_orchestrator_events_total", "Events written to the record", ["type"])
+ORCHESTRATOR_TRANSACTION_SECONDS = Histogram(
+    "incidents_orchestrator_transaction_seconds",
+    "From the first record of a batch to its commit",
+    buckets=LATENCY_S,
+)
+ORCHESTRATOR_BATCH_RECORDS = Histogram(
+    "incidents_orchestrator_batch_records", "Records in a batch", buckets=(1, 10, 100, 500, 1000, 2000)
+)
+ORCHESTRATOR_BATCH_FAILURES = Counter(
+    "incidents_orchestrator_batch_failures_total", "Batches rolled back and tried again", ["partition"]
+)
+ORCHESTRATOR_POSITION = Gauge("incidents_orchestrator_position_offset", "Next intake offset to decide", ["partition"])
+ORCHESTRATOR_INTAKE_LAG_SECONDS = Gauge(
+    "incidents_orchestrator_intake_lag_seconds",
+    "Age of the newest decided intake record when decided",
+    ["partition"],
+)
+ORCHESTRATOR_PARKED_TENANTS = Gauge("incidents_orchestrator_parked_tenants", "Tenants parked for poison", ["partition"])
+ORCHESTRATOR_RESTORE_SECONDS = Gauge(
+    "incidents_orchestrator_restore_seconds", "Time that the last restore of a partition took", ["partition"]
+)
+DEAD_LETTERS = Counter("incidents_dead_letters_total", "Messages written to a dead-letter topic", ["topic", "reason"])

@@ -1,0 +1,85 @@
+"""Creates the topics of the catalogue and checks those that exist; nothing else ever creates a topic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
+
+import schemas
+from streams.domain.errors import IncidentsError
+from streams.runtime.settings import KafkaSettings
+
+_TIMEOUT_S = 30
+
+
+class WrongTopics(IncidentsError):  # noqa: N818
+    """Topics exist that differ from the catalogue in a way that would break an order or lose data."""
+
+
+@dataclass(frozen=True, slots=True)
+class Provisioned:
+    """What was done about one topic."""
+
+    topic: str
+    partitions: int
+    outcome: Literal["created", "exists"]
+
+
+def provision(settings: KafkaSettings, *, partitions: int | None = None, create: bool = True) -> Sequence[Provisioned]:
+    """Create what is missing (unless told not to) and check the rest; safe to run twice and side by side.
+
+    ``partitions`` overrides the catalogue's count for every topic. Raises ``WrongTopics`` for a topic that is missing
+    though it should not be created, has another partition count, is compacted where it must not be (or the other way
+    round) or takes its time from the producer where the broker's clock is needed.
+    """
+    admin = AdminClient(settings.librdkafka())
+    wanted = {settings.topic(spec.name): spec for spec in schemas.topics()}
+    existing = admin.list_topics(timeout=_TIMEOUT_S).topics
+    missing = [name for name in wanted if name not in existing]
+    if missing and not create:
+        raise WrongTopics(f"missing: {', '.join(missing)} (create them with: incidents topics)")
+    new = [
+        NewTopic(
+            name,
+            num_partitions=partitions or wanted[name].partitions,
+            replication_factor=settings.replication_factor,
+            config={**wanted[name].config, "min.insync.replicas": str(settings.min_insync_replicas)},
+        )
+        for name in missing
+    ]
+    for future in admin.create_topics(new, request_timeout=_TIMEOUT_S).values() if new else ():
+        _ignore_existing(future.result)
+    _check(admin, {name: (spec, partitions or spec.partitions) for name, spec in wanted.items()})
+    return [
+        Provisioned(name, partitions or spec.partitions, "created" if name in missing else "exists")
+        for name, spec in wanted.items()
+    ]
+
+
+def _ignore_existing(result: Callable[[], object]) -> None:
+    try:
+        result()
+    except KafkaException as error:
+        if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+            raise
+
+
+def _check(admin: AdminClient, wanted: dict[str, tuple[schemas.TopicSpec, int]]) -> None:
+    existing = admin.list_topics(timeout=_TIMEOUT_S).topics
+    resources = [ConfigResource(ResourceType.TOPIC, name) for name in wanted]
+    configs = {r.name: f.result() for r, f in admin.describe_configs(resources, request_timeout=_TIMEOUT_S).items()}
+    wrong = []
+    for name, (spec, partitions) in wanted.items():
+        found = len(existing[name].partitions) if name in existing else 0
+        if found != partitions:
+            wrong.append(f"{name} has {found} partitions, the catalogue says {partitions} (growing is a migration)")
+        for key in ("cleanup.policy", "message.timestamp.type"):
+            value, expected = configs[name][key].value, spec.config.get(key)
+            if expected is not None and value != expected:
+                wrong.append(f"{name} has {key}={value}, the catalogue says {expected}")
+    if wrong:
+        raise WrongTopics("; ".join(wrong))
