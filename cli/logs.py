@@ -28,9 +28,7 @@ def logs(
     paths = sorted(folder.glob(f"{name or '*'}.log"))
     if not paths:
         known = ", ".join(sorted(path.stem for path in folder.glob("*.log"))) or "none yet"
-        raise CommandError(
-            f"no log of {name or 'anything'} in {folder} (there are: {known})", ExitCode.NOT_FOUND
-        )
+        raise CommandError(f"no log of {name or 'anything'} in {folder} (there are: {known})", ExitCode.NOT_FOUND)
     positions = {path: path.stat().st_size for path in paths}
     for path in paths:
         if lines:

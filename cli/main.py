@@ -54,14 +54,14 @@ def build() -> typer.Typer:
 
 
 def _exit_code(error: Exception) -> ExitCode:
-    from infra.local.errors import AnotherCopyRunning, NotRunning, PrerequisiteMissing
+    from infra.local.errors import AnotherCopyRunning, NotRunning, PrerequisiteMissing, RunsElsewhere
 
     match error:
         case CommandError():
             return error.code
         case PrerequisiteMissing():
             return ExitCode.PREREQUISITE
-        case AnotherCopyRunning():
+        case AnotherCopyRunning() | RunsElsewhere():
             return ExitCode.ALREADY_RUNNING
         case NotRunning():
             return ExitCode.NOT_RUNNING

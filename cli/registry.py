@@ -1,8 +1,8 @@
 """Every command of `incidents`: one line each.
 
-A target is ``module:attribute``: a function (one command) or a ``typer.Typer`` (a group of commands). A command's module
-is imported for every start of `incidents`, for its help; so it imports only typer and the standard library at the top
-and everything else in the function that runs (a test holds this).
+A target is ``module:attribute``: a function (one command) or a ``typer.Typer`` (a group of commands). Each module
+is imported at every start of `incidents`, for its help; so at the top it imports only typer and the standard
+library, and everything else in the function that runs (a test holds this).
 """
 
 from __future__ import annotations

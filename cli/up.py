@@ -26,6 +26,4 @@ def up(
     if as_json:
         print_json(status(opened))
     else:
-        standard_error().print(
-            f"ready; connections are in {opened.settings.environment_file}", soft_wrap=True
-        )
+        standard_error().print(f"ready; connections are in {opened.settings.environment_file}", soft_wrap=True)

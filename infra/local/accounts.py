@@ -15,9 +15,7 @@ from infra.local.processes import Account
 
 PREFERRED = "postgres"  # Debian's packages make it
 FALLBACK = "incidents-postgres"
-STATE = Path(
-    "/var/lib/incidents"
-)  # for homes that lie under a folder which only root may enter, such as /root
+STATE = Path("/var/lib/incidents")  # for homes that lie under a folder which only root may enter, such as /root
 
 
 def server_account() -> Account | None:

@@ -97,6 +97,16 @@ class AnotherCopyRunning(StackError):
         super().__init__(f"another copy of `incidents {what}` is running ({holder})")
 
 
+class RunsElsewhere(StackError):
+    """A server of this home runs on a port that today's settings do not say."""
+
+    def __init__(self, name: str, pid: int, port: int, wanted: int) -> None:
+        super().__init__(
+            f"{name} of this folder runs already (pid {pid}) on port {port}, not on {wanted}: set the same ports and "
+            "INCIDENTS_PORT_OFFSET as at its start, or end it with `incidents down` first"
+        )
+
+
 class NotRunning(StackError):
     """Something that the command needs has not been started."""
 
@@ -119,18 +129,14 @@ class ServerNotHealthy(StackError):
     """A server runs and does not answer in time."""
 
     def __init__(self, name: str, seconds: float, log: Path, last_lines: str) -> None:
-        super().__init__(
-            f"{name} gave no good answer within {seconds:.0f} s; the last lines of {log}:\n{last_lines}"
-        )
+        super().__init__(f"{name} gave no good answer within {seconds:.0f} s; the last lines of {log}:\n{last_lines}")
 
 
 class ServerDoesNotStop(StackError):
     """A process is still there after SIGKILL."""
 
     def __init__(self, name: str, pid: int) -> None:
-        super().__init__(
-            f"{name} (pid {pid}) did not end after SIGKILL; it may hang in the kernel (a dead disk?)"
-        )
+        super().__init__(f"{name} (pid {pid}) did not end after SIGKILL; it may hang in the kernel (a dead disk?)")
 
 
 class ExternalServerUnreachable(StackError):

@@ -49,7 +49,7 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class ProcessRecord:
-    """What a pid file says: name, pid, identity (see `identity`), port and, for supervised ones, why it was restarted."""
+    """What a pid file says: name, pid, identity (see `identity`), port, and how often and why it was restarted."""
 
     name: str
     pid: int

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from infra.local import environment
 from infra.local.errors import (
-    AnotherCopyRunning,
     DiskNearlyFull,
     ExternalServerUnreachable,
+    RunsElsewhere,
     ServerDied,
     ServerNotHealthy,
 )
@@ -133,9 +133,7 @@ def _running_record(settings: StackSettings, server: Server, report: Report) -> 
         path.unlink()
         return None
     if record.port != server.ports[0]:
-        raise AnotherCopyRunning(
-            "up", f"{server.name}, pid {record.pid}, on port {record.port}; `incidents down` ends it"
-        )
+        raise RunsElsewhere(server.name, record.pid, record.port, server.ports[0])
     return record
 
 

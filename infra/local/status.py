@@ -66,9 +66,7 @@ def _process(stack: Stack, name: str) -> Row:
     if process is None:
         state: State = "restarting" if _supervised(stack) else "stopped"
         return Row(name, None, None, state, None, record.restarts, record.reason)
-    return Row(
-        name, record.pid, record.port, "running", resident_bytes(process), record.restarts, record.reason
-    )
+    return Row(name, record.pid, record.port, "running", resident_bytes(process), record.restarts, record.reason)
 
 
 def _supervised(stack: Stack) -> bool:

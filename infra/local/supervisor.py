@@ -128,9 +128,7 @@ class Supervisor:
             path = self._settings.record_file(spec.name)
             record = read_record(path)
             if record is not None and stop(record, PROCESS_GRACE_SECONDS):
-                self._emit(
-                    SUPERVISOR, f"ended {spec.name} (pid {record.pid}), left by a supervisor that was killed"
-                )
+                self._emit(SUPERVISOR, f"ended {spec.name} (pid {record.pid}), left by a supervisor that was killed")
             path.unlink(missing_ok=True)
 
     async def _keep_running(self, spec: ProcessSpec) -> None:

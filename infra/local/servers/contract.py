@@ -18,9 +18,9 @@ class Server(Protocol):
 
     name: str
     variable: str
-    ports: tuple[int, ...]
     stop_signal: signal.Signals
     stop_grace_seconds: float
+    ports: tuple[int, ...]
 
     @property
     def environment(self) -> Mapping[str, str]:

@@ -66,9 +66,7 @@ def fetch_jars(pom: Path, target: Path) -> Path:
     with tempfile.TemporaryDirectory(dir=target) as scratch:
         libs = Path(scratch) / "libs"
         goal = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={libs}"]
-        answer = subprocess.run(
-            [maven, "-q", "-B", "-f", str(pom), *goal], capture_output=True, text=True, check=False
-        )
+        answer = subprocess.run([maven, "-q", "-B", "-f", str(pom), *goal], capture_output=True, text=True, check=False)
         if answer.returncode != 0:
             raise FetchFailed("\n".join((answer.stdout + answer.stderr).splitlines()[-15:]))
         with contextlib.suppress(OSError):  # somebody else was faster; theirs has the same content
@@ -89,7 +87,7 @@ class KafkaServer:
         self._folder = settings.home / "kafka"
         self._port = settings.port(settings.kafka_port)
         self._controller_port = settings.port(settings.kafka_controller_port)
-        self.ports = (self._port, self._controller_port)
+        self.ports: tuple[int, ...] = (self._port, self._controller_port)
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -128,13 +126,9 @@ class KafkaServer:
             "--config",
             str(self._properties),
         ]
-        answer = subprocess.run(
-            [java, *self._java_options(jars), *tool], capture_output=True, text=True, check=False
-        )
+        answer = subprocess.run([java, *self._java_options(jars), *tool], capture_output=True, text=True, check=False)
         if answer.returncode != 0:
-            raise PreparationFailed(
-                self.name, "formatting the data folder", (answer.stdout + answer.stderr)[-2000:]
-            )
+            raise PreparationFailed(self.name, "formatting the data folder", (answer.stdout + answer.stderr)[-2000:])
 
     def _java_options(self, jars: Path) -> list[str]:
         log_settings = SOURCE / "log4j2.properties"
@@ -156,9 +150,7 @@ class KafkaServer:
         settings = KafkaSettings(bootstrap_servers=environment[self.variable])
         quiet = {"log_level": 0, "error_cb": lambda _: None, "socket.timeout.ms": int(CHECK_SECONDS * 1000)}
         try:
-            brokers = (
-                AdminClient({**settings.librdkafka(), **quiet}).list_topics(timeout=CHECK_SECONDS).brokers
-            )
+            brokers = AdminClient({**settings.librdkafka(), **quiet}).list_topics(timeout=CHECK_SECONDS).brokers
         except KafkaException as error:
             return str(error.args[0].str())
         return "" if brokers else "no broker is registered"

