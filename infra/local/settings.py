@@ -8,6 +8,8 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 LOOPBACK = "127.0.0.1"
+S3_INNER_PORTS = 7
+METRICS_PORTS = 4
 
 
 class StackSettings(BaseSettings):
@@ -38,6 +40,13 @@ class StackSettings(BaseSettings):
     def port(self, base: int) -> int:
         """A base port, shifted."""
         return base + self.port_offset
+
+    def all_ports(self) -> tuple[int, ...]:
+        """Every port that the servers and the processes of this home listen on."""
+        objects = range(self.s3_port, self.s3_port + 1 + S3_INNER_PORTS)
+        processes = range(self.metrics_base_port + 1, self.metrics_base_port + 1 + METRICS_PORTS)
+        bases = (self.kafka_port, self.kafka_controller_port, self.postgres_port, self.api_port, *objects, *processes)
+        return tuple(map(self.port, bases))
 
     @property
     def run_dir(self) -> Path:
