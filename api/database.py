@@ -1,0 +1,44 @@
+"""The API's sessions with PostgreSQL: bounded in number and time, and honest about a database that is down."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import psycopg
+from psycopg_pool import PoolTimeout
+
+from api.auth import Unavailable
+from projections.connections import AsyncConnection, AsyncPool
+from projections.queries.tenant import tenant_session
+
+_LOST = (
+    psycopg.OperationalError,  # the server is gone, starting, out of connections, or a time limit struck
+    psycopg.InterfaceError,  # the connection was closed under the query
+    PoolTimeout,
+)
+
+
+class Database:
+    """Sessions from one pool; each raises ``Unavailable`` when the database does not answer in time."""
+
+    def __init__(self, pool: AsyncPool) -> None:
+        self._pool = pool
+
+    @asynccontextmanager
+    async def tenant(self, tenant_id: str) -> AsyncIterator[AsyncConnection]:
+        """A transaction in which row-level security shows the rows of one tenant (R10)."""
+        try:
+            async with tenant_session(self._pool, tenant_id) as connection:
+                yield connection
+        except _LOST as error:
+            raise Unavailable(str(error).strip()) from error
+
+    @asynccontextmanager
+    async def anybody(self) -> AsyncIterator[AsyncConnection]:
+        """A session without a tenant, for what precedes knowing it: row-level security shows no tenant's rows."""
+        try:
+            async with self._pool.connection() as connection:
+                yield connection
+        except _LOST as error:
+            raise Unavailable(str(error).strip()) from error
