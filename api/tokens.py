@@ -18,7 +18,7 @@ from psycopg.rows import class_row
 from policy.decision import Role
 
 CHANNEL = "incidents_credentials"
-"""PostgreSQL channel on which every change of a credential is notified."""
+"""PostgreSQL channel on which triggers notify every change of a credential."""
 
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _SHAPE = re.compile(r"inc_([0-9A-Za-z]{12})_([0-9A-Za-z]{43})")
@@ -38,7 +38,7 @@ class Token:
     created_at: datetime
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
-    rotated_from: str | None = None
+    rotated_from: str = ""
 
     def valid_at(self, now: datetime) -> bool:
         """Whether the token is neither revoked nor expired at ``now``."""
@@ -83,7 +83,7 @@ async def issue(
     role: Role,
     name: str,
     expires_at: datetime | None = None,
-    rotated_from: str | None = None,
+    rotated_from: str = "",
 ) -> IssuedToken:
     """Store a new token of the tenant that the connection's session is set to."""
     token_id, text = generate()
@@ -93,7 +93,6 @@ async def issue(
         " VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
         [token_id, tenant_id, name, role, digest(text), token.created_at, expires_at, rotated_from],
     )
-    await _notify(connection, token_id)
     return IssuedToken(token, text)
 
 
@@ -114,7 +113,6 @@ async def revoke(connection: AsyncConnection[Row], tenant_id: str, token_id: str
         "UPDATE ops.api_tokens SET revoked_at = coalesce(revoked_at, %s) WHERE tenant_id = %s AND token_id = %s",
         [datetime.now(UTC), tenant_id, token_id],
     )
-    await _notify(connection, token_id)
     return cursor.rowcount == 1
 
 
@@ -141,9 +139,4 @@ async def rotate(
     await connection.execute(
         "UPDATE ops.api_tokens SET expires_at = %s WHERE tenant_id = %s AND token_id = %s", [end, tenant_id, token_id]
     )
-    await _notify(connection, token_id)
     return issued
-
-
-async def _notify(connection: AsyncConnection[Row], token_id: str) -> None:
-    await connection.execute("SELECT pg_notify(%s, %s)", [CHANNEL, token_id])

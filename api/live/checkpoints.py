@@ -8,10 +8,8 @@ from collections.abc import Awaitable, Callable, Mapping
 import psycopg
 import structlog
 
+from api.auth import Unavailable
 from projections.connections import AsyncConnection
-
-SERVING = ("incidents", "timeline", "alerts")
-"""The projections that answers are read from; an event is shown once all of them have passed it."""
 
 CHECKPOINTS = "incidents_checkpoints"
 _RETRY_S = (0.2, 0.5, 1.0, 2.0)
@@ -64,10 +62,9 @@ class Checkpoints:
     One query at a time, at most one more asked for meanwhile: a storm of notifications costs a query each 20 ms.
     """
 
-    def __init__(self, fetch: Fetch, on_progress: Callable[[Mapping[int, int]], None], unavailable: type[Exception]):
+    def __init__(self, fetch: Fetch, on_progress: Callable[[Mapping[int, int]], None]) -> None:
         self._fetch = fetch
         self._on_progress = on_progress
-        self._unavailable = unavailable
         self._asked = asyncio.Event()
         self.known: Mapping[int, int] | None = None
         self.reachable = False
@@ -92,7 +89,7 @@ class Checkpoints:
         """Read the positions now; while the database is down the old ones stay."""
         try:
             found = await self._fetch()
-        except self._unavailable:
+        except Unavailable:
             self.reachable = False
             return
         self.reachable = True

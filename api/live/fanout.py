@@ -18,6 +18,10 @@ class SlowSubscriber(Exception):  # noqa: N818  a state of the subscriber, not a
     """The subscriber took its events too slowly: it is cut off and comes back with its cursor."""
 
 
+class Stopping(Exception):  # noqa: N818
+    """The process is going down: streams end, their clients resume at another replica."""
+
+
 class TooManySubscribers(Exception):  # noqa: N818
     """As many streams are open as may be."""
 
@@ -25,7 +29,7 @@ class TooManySubscribers(Exception):  # noqa: N818
 class Subscription:
     """The queue of one subscriber: events of a tenant, or of one incident of it."""
 
-    __slots__ = ("_events", "_limit", "_overflowed", "_wake", "incident_id", "tenant_id")
+    __slots__ = ("_events", "_limit", "_overflowed", "_stopping", "_wake", "incident_id", "tenant_id")
 
     def __init__(self, tenant_id: str, incident_id: str, limit: int) -> None:
         self.tenant_id = tenant_id
@@ -33,6 +37,7 @@ class Subscription:
         self._limit = limit
         self._events: deque[RecordedEvent] = deque()
         self._overflowed = False
+        self._stopping = False
         self._wake = asyncio.Event()
 
     def offer(self, event: RecordedEvent) -> None:
@@ -44,10 +49,15 @@ class Subscription:
             self._events.append(event)
         self._wake.set()
 
+    def stop(self) -> None:
+        """End the subscription at its next ``take``."""
+        self._stopping = True
+        self._wake.set()
+
     async def take(self, timeout_s: float) -> list[RecordedEvent]:
         """Everything that is queued; waits for the first, and gives nothing after ``timeout_s``.
 
-        Raises ``SlowSubscriber`` when the queue ran over.
+        Raises ``SlowSubscriber`` when the queue ran over, ``Stopping`` when the process goes down.
         """
         if not self._wake.is_set():
             try:
@@ -55,6 +65,8 @@ class Subscription:
             except TimeoutError:
                 return []
         self._wake.clear()
+        if self._stopping:
+            raise Stopping
         if self._overflowed:
             raise SlowSubscriber
         events = list(self._events)
@@ -90,6 +102,12 @@ class Fanout:
         self._count += 1
         metrics.SUBSCRIBERS.set(self._count)
         return subscription
+
+    def stop(self) -> None:
+        """End every stream."""
+        for subscriptions in self._subscriptions.values():
+            for subscription in subscriptions:
+                subscription.stop()
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """Forget a subscriber; forgetting it twice is harmless."""

@@ -40,6 +40,11 @@ class Hold:
         self._count -= len(released)
         return released
 
+    def oldest(self) -> RecordedEvent | None:
+        """The event with the earliest recorded time of those held."""
+        heads = [waiting[0][1] for waiting in self._waiting.values() if waiting]
+        return min(heads, key=lambda event: event.envelope.recordedtime, default=None)
+
     def clear(self) -> None:
         """Forget everything: reading starts again from the checkpoints."""
         self._waiting.clear()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from time import time
 
 import structlog
 from confluent_kafka import Message
@@ -33,12 +34,13 @@ class LivePath:
     """
 
     def __init__(
-        self, kafka: KafkaSettings, fanout: Fanout, fetch: Fetch, unavailable: type[Exception], *, held_events: int
+        self, kafka: KafkaSettings, fanout: Fanout, fetch: Fetch, *, held_events: int, clock: Callable[[], float] = time
     ) -> None:
         self.fanout = fanout
         self.outcomes = Outcomes()
-        self.checkpoints = Checkpoints(fetch, self._release, unavailable)
+        self.checkpoints = Checkpoints(fetch, self._release)
         self._hold = Hold(held_events)
+        self._clock = clock
         self.results = Tail(kafka, "command-results", _recent, self._take_outcomes)
         self.events = Tail(
             kafka,
@@ -71,6 +73,11 @@ class LivePath:
         except TimeoutError:
             return False
         return True
+
+    def lag_s(self) -> float:
+        """How old the oldest event is that the read models do not show yet, in seconds; 0 when they show all."""
+        oldest = self._hold.oldest()
+        return max(0.0, self._clock() - oldest.envelope.recordedtime / 1000) if oldest else 0.0
 
     def _first_unprojected(self, admin: AdminClient, topic: str) -> Mapping[int, int] | None:
         passed = self.checkpoints.known

@@ -1,0 +1,144 @@
+"""The application: its routes, its middleware and the life of its parts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import psycopg
+from fastapi import FastAPI, Request
+from starlette.responses import Response
+
+from api import problems, tokens
+from api.auth import Authenticator, Unavailable
+from api.body import BodyLimit
+from api.commands import Commands
+from api.database import Database
+from api.dependencies import Api
+from api.graphql.router import graphql_router
+from api.live.checkpoints import CHECKPOINTS, Notifications
+from api.live.fanout import Fanout
+from api.live.follow import Follower
+from api.live.path import LivePath
+from api.reads import Reads
+from api.requests import Measured
+from api.rest import ROUTERS
+from api.rest.openapi import describe
+from api.settings import ApiSettings
+from api.sse import unavailable
+from api.tokens import CHANNEL, Token
+from policy.decision import Decide, decide
+from projections.connections import AsyncConnection, parameters, pool
+from streams.runtime.producer import AcknowledgedProducer
+from streams.runtime.settings import DatabaseSettings, KafkaSettings
+
+DESCRIPTION = """Incidents, their timeline and their alerts. Writes answer once reads show them; every error is a
+problem document (RFC 9457). The tenant is the token's."""
+
+
+def create_app(
+    settings: ApiSettings, kafka: KafkaSettings, database: DatabaseSettings, *, decision_point: Decide = decide
+) -> FastAPI:
+    """The application; nothing connects before its lifespan begins."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with running(settings, kafka, database, decision_point) as api:
+            app.state.api = api
+            yield
+
+    app = FastAPI(
+        title="Incidents",
+        version="1",
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        openapi_url="/api/v1/openapi.json",
+        docs_url="/docs",
+        redoc_url=None,
+        separate_input_output_schemas=False,
+    )
+    for router in ROUTERS:
+        app.include_router(router)
+    app.include_router(graphql_router(graphiql=settings.graphiql), prefix="/graphql", include_in_schema=False)
+    describe(app)
+    problems.install(app)
+    app.add_exception_handler(Unavailable, _unavailable)
+    app.add_middleware(BodyLimit, limit=_limits(settings))
+    app.add_middleware(Measured)
+    return app
+
+
+@asynccontextmanager
+async def running(
+    settings: ApiSettings, kafka: KafkaSettings, database: DatabaseSettings, decision_point: Decide
+) -> AsyncIterator[Api]:
+    """The parts of the API from start to stop; a database or broker that is down now may come later."""
+    async with AsyncExitStack() as held:
+        connections = pool(database, "api", name="api", max_size=settings.pool_max)
+        await connections.open(wait=False)
+        held.push_async_callback(connections.close, timeout=2.0)
+        sessions = Database(connections)
+        reads = Reads(sessions)
+        authenticator = Authenticator(
+            _token_finder(sessions), size=settings.token_cache, max_age_s=settings.token_max_age_s
+        )
+        producer = AcknowledgedProducer(kafka, "incidents-api")
+        held.push_async_callback(asyncio.to_thread, producer.close)
+        fanout = Fanout(queue_limit=settings.subscriber_queue, max_subscribers=settings.max_subscribers)
+        live = LivePath(kafka, fanout, reads.checkpoints, held_events=settings.held_events)
+        live.start()
+        held.push_async_callback(live.stop)
+        notifications = Notifications(
+            _listener(database), {CHECKPOINTS: live.checkpoints.ask, CHANNEL: authenticator.refresh}
+        )
+        listening = asyncio.create_task(notifications.run(), name="notifications")
+        held.push_async_callback(_cancelled, listening)
+        yield Api(
+            settings=settings,
+            decide=decision_point,
+            authenticator=authenticator,
+            database=sessions,
+            reads=reads,
+            producer=producer,
+            live=live,
+            follower=Follower(
+                fanout, reads, replay_limit=settings.replay_limit, heartbeat_s=settings.heartbeat_s
+            ),
+            commands=Commands(
+                producer, kafka.topic("incident-intake"), live, reads, timeout_s=settings.outcome_timeout_s
+            ),
+        )
+
+
+def _token_finder(sessions: Database) -> Callable[[bytes], Awaitable[Token | None]]:
+    async def find(digest: bytes) -> Token | None:
+        async with sessions.anybody() as connection:
+            return await tokens.find(connection, digest)
+
+    return find
+
+
+def _listener(database: DatabaseSettings) -> Callable[[], Awaitable[AsyncConnection]]:
+    async def connect() -> AsyncConnection:
+        arguments: dict[str, Any] = parameters(database, "api", "incidents-api-notifications")
+        return await psycopg.AsyncConnection.connect(autocommit=True, **arguments)
+
+    return connect
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def _limits(settings: ApiSettings) -> Callable[[str], int]:
+    def limit(path: str) -> int:
+        return settings.webhook_max_body_bytes if path.startswith("/api/v1/webhooks/") else settings.max_body_bytes
+
+    return limit
+
+
+async def _unavailable(_request: Request, error: Exception) -> Response:
+    return unavailable(str(error)).response()
