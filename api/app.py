@@ -8,11 +8,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import psycopg
-from fastapi import FastAPI, Request
-from starlette.responses import Response
+from fastapi import FastAPI
 
-from api import problems, tokens
-from api.auth import Authenticator, Unavailable
+from api import errors, tokens
+from api.auth import Authenticator
 from api.body import BodyLimit
 from api.commands import Commands
 from api.database import Database
@@ -27,7 +26,6 @@ from api.requests import Measured
 from api.rest import ROUTERS
 from api.rest.openapi import describe
 from api.settings import ApiSettings
-from api.sse import unavailable
 from api.tokens import CHANNEL, Token
 from policy.decision import Decide, decide
 from projections.connections import AsyncConnection, parameters, pool
@@ -63,9 +61,8 @@ def create_app(
         app.include_router(router)
     app.include_router(graphql_router(graphiql=settings.graphiql), prefix="/graphql", include_in_schema=False)
     describe(app)
-    problems.install(app)
-    app.add_exception_handler(Unavailable, _unavailable)
-    app.add_middleware(BodyLimit, limit=_limits(settings))
+    errors.install(app)
+    app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
     app.add_middleware(Measured)
     return app
 
@@ -131,14 +128,3 @@ def _listener(database: DatabaseSettings) -> Callable[[], Awaitable[AsyncConnect
 async def _cancelled(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-
-
-def _limits(settings: ApiSettings) -> Callable[[str], int]:
-    def limit(path: str) -> int:
-        return settings.webhook_max_body_bytes if path.startswith("/api/v1/webhooks/") else settings.max_body_bytes
-
-    return limit
-
-
-async def _unavailable(_request: Request, error: Exception) -> Response:
-    return unavailable(str(error)).response()

@@ -113,10 +113,10 @@ def _check_query(request: Request, known: frozenset[str]) -> None:
 class BodyLimit:
     """ASGI middleware: a body longer than the limit is answered 413 before anything reads it whole.
 
-    ``limit(path)`` gives the limit in bytes.
+    ``limit`` is in bytes.
     """
 
-    def __init__(self, app: ASGIApp, limit: Callable[[str], int]) -> None:
+    def __init__(self, app: ASGIApp, limit: int) -> None:
         self._app = app
         self._limit = limit
 
@@ -125,7 +125,7 @@ class BodyLimit:
         if scope["type"] != "http" or scope["method"] in {"GET", "HEAD"}:
             await self._app(scope, receive, send)
             return
-        limit = self._limit(scope["path"])
+        limit = self._limit
         problem = Problem(413, "body-too-large", "The body is too large", f"at most {limit} bytes")
         length = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
         if length.isdigit() and int(length) > limit:

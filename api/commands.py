@@ -99,7 +99,7 @@ class Commands:
         except (BrokerUnavailable, QueueFull) as error:
             detail = "nothing is promised; send it again with the same Idempotency-Key"
             raise Problem(
-                503, "broker-unavailable", "Kafka did not take the command", detail, headers={"Retry-After": "2"}
+                503, "broker-unavailable", "Kafka did not take the command", detail, retry_after_s=2
             ) from error
 
     async def _outcome(self, future: asyncio.Future[CommandResult]) -> CommandResult | None:

@@ -1,84 +1,76 @@
-"""Every error of the HTTP API as a problem detail (RFC 9457, ``application/problem+json``)."""
+"""Errors over HTTP as problem details (RFC 9457): every refusal is one of these, with a code that clients may match."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
 import orjson
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import Response
 
-CONTENT_TYPE = "application/problem+json"
+from streams.domain.errors import Transient
+
+MEDIA_TYPE = "application/problem+json"
+_MIN_RETRY_AFTER_S = 1
+_MAX_RETRY_AFTER_S = 60
 
 
-class Problem(Exception):  # noqa: N818  named as in RFC 9457
-    """An answer that is an error: ``code`` is stable and for programs, ``detail`` is for people.
+class Problem(Exception):  # noqa: N818  RFC 9457's name
+    """A refusal: HTTP status, stable ``code``, a title, a detail for people, and extension members.
 
-    ``headers`` go with the answer (e.g. ``Retry-After``), ``extensions`` become members of the problem document.
+    ``retry_after_s`` becomes the header ``Retry-After`` (RFC 9110 section 10.2.3).
     """
 
     def __init__(
         self,
         status: int,
         code: str,
-        title: str,
+        title: str = "",
         detail: str = "",
         *,
+        retry_after_s: int = 0,
         headers: Mapping[str, str] | None = None,
         **extensions: Any,
     ) -> None:
         super().__init__(f"{status} {code}: {detail or title}")
         self.status = status
         self.code = code
-        self.title = title
+        self.title = title or HTTPStatus(status).phrase
         self.detail = detail
         self.headers = dict(headers or {})
+        if retry_after_s:
+            self.headers["Retry-After"] = str(retry_after_s)
         self.extensions = extensions
 
     def document(self) -> dict[str, Any]:
-        """The problem document."""
-        document = {"type": f"urn:incidents:problem:{self.code}", "title": self.title, "status": self.status}
+        """The members of the problem; ``type`` is relative to where the documentation stands."""
+        members: dict[str, Any] = {
+            "type": f"urn:incidents:problem:{self.code}",
+            "title": self.title,
+            "status": self.status,
+            "code": self.code,
+        }
         if self.detail:
-            document["detail"] = self.detail
-        return {**document, "code": self.code, **self.extensions}
+            members["detail"] = self.detail
+        return {**self.extensions, **members}
 
     def response(self) -> Response:
-        """The problem as an HTTP answer."""
-        return Response(
-            orjson.dumps(self.document()), self.status, headers=self.headers, media_type=CONTENT_TYPE
-        )
+        """The HTTP answer."""
+        return Response(orjson.dumps(self.document()), self.status, self.headers, MEDIA_TYPE)
 
 
-def install(app: FastAPI) -> None:
-    """Make every error of ``app`` a problem detail, those of routing and validation too."""
-    app.add_exception_handler(Problem, _problem)
-    app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(RequestValidationError, _invalid)
+def unavailable(error: Transient) -> Problem:
+    """503 with Retry-After: the one answer that every sender which retries at all honours (R1)."""
+    wait = min(max(_MIN_RETRY_AFTER_S, math.ceil(error.retry_after_s)), _MAX_RETRY_AFTER_S)
+    return Problem(503, "unavailable", detail="nothing was accepted; send it again", retry_after_s=wait)
 
 
-async def _problem(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, Problem)
+async def handle_problem(request: Request, error: Exception) -> Response:
+    """Exception handler for Starlette and FastAPI applications: ``{Problem: handle_problem}``."""
+    del request
+    if not isinstance(error, Problem):
+        raise error
     return error.response()
-
-
-async def _http_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    status = HTTPStatus(error.status_code)
-    code = status.phrase.lower().replace(" ", "-")
-    detail = "" if error.detail == status.phrase else str(error.detail)
-    if status in {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED} and not detail:
-        detail = f"{request.method} {request.url.path}"
-    return Problem(status, code, status.phrase, detail, headers=error.headers).response()
-
-
-async def _invalid(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
-    errors = [
-        {"location": ".".join(str(part) for part in found["loc"]), "message": found["msg"]} for found in error.errors()
-    ]
-    detail = "; ".join(f"{found['location']}: {found['message']}" for found in errors[:3])
-    return Problem(422, "invalid-input", "The input is not valid", detail, errors=errors).response()

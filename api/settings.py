@@ -14,7 +14,6 @@ class ApiSettings(BaseSettings):
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8080, ge=0, le=65535)
     max_body_bytes: int = Field(1_048_576, ge=1, description="a longer request body is answered 413")
-    webhook_max_body_bytes: int = Field(8_388_608, ge=1, description="the same for provider webhooks")
     outcome_timeout_s: float = Field(5.0, gt=0, description="a write that is not decided by then is answered 202")
     graceful_stop_s: int = Field(8, ge=1, description="how long requests may finish after SIGTERM")
     pool_min: int = Field(1, ge=0, description="database connections kept open")

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from api.auth import Authenticator, Unavailable
+from api.errors import database_unavailable
 from api.live import metrics
 from api.live.fanout import SlowSubscriber, Stopping, TooManySubscribers
 from api.live.follow import Followed, Reset
@@ -61,11 +62,11 @@ class EventStream(Response):
             try:
                 first = await anext(stream)
             except TooManySubscribers:
-                problem = Problem(503, "too-many-streams", "Too many streams", headers={"Retry-After": "5"})
+                problem = Problem(503, "too-many-streams", "Too many streams", retry_after_s=5)
                 await problem.response()(scope, receive, send)
                 return
             except Unavailable as error:
-                await unavailable(str(error)).response()(scope, receive, send)
+                await database_unavailable(str(error)).response()(scope, receive, send)
                 return
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             sending = asyncio.create_task(self._send_all(_OPENING + render(first), stream, send))
@@ -98,10 +99,3 @@ class EventStream(Response):
 async def _left(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-def unavailable(detail: str) -> Problem:
-    """The answer of reads while the database is down."""
-    return Problem(
-        503, "database-unavailable", "The database is unavailable", detail[:200], headers={"Retry-After": "2"}
-    )
