@@ -69,17 +69,36 @@ def _exit_code(error: Exception) -> ExitCode:
             return ExitCode.FAILED
 
 
+def _wrong_setting(error: ValueError) -> str:
+    """The message for a setting in the environment that its settings class refuses; empty for any other error."""
+    from pydantic import ValidationError
+    from pydantic_settings import BaseSettings
+
+    if not isinstance(error, ValidationError):
+        return ""
+    prefixes = {kind.__name__: kind.model_config.get("env_prefix", "") for kind in BaseSettings.__subclasses__()}
+    if error.title not in prefixes:
+        return ""
+    first = error.errors(include_input=False, include_url=False)[0]
+    return f"{prefixes[error.title]}{first['loc'][0]}".upper() + f": {first['msg']}"
+
+
 def main() -> None:
     """Entry point of the `incidents` script."""
+    from cli.output import print_error
     from infra.local.errors import StackError
 
     try:
         build()(prog_name="incidents")
     except (CommandError, StackError) as error:
-        from cli.output import print_error
-
         print_error(str(error))
         sys.exit(_exit_code(error))
+    except ValueError as error:
+        message = _wrong_setting(error)
+        if not message:
+            raise
+        print_error(message)
+        sys.exit(ExitCode.USAGE)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 
 from cli.exit_codes import ExitCode
 
@@ -26,7 +27,7 @@ def run() -> None:
 
     from cli.errors import CommandError
     from infra.local import environment, stack
-    from infra.local.supervisor import Supervisor, log_writer
+    from infra.local.supervisor import ProcessLogs, Supervisor
 
     opened = stack.open_stack()
     silent = stack.unanswered(opened)
@@ -36,13 +37,14 @@ def run() -> None:
             f"the servers must answer first, start them with `incidents up` ({reasons})", ExitCode.NOT_RUNNING
         )
     values = environment.load(opened.settings.home)
-    write = log_writer(opened.settings)
 
-    def emit(name: str, line: str) -> None:
-        _print(name, line)
-        write(name, line)
+    with closing(ProcessLogs(opened.settings)) as files:
 
-    asyncio.run(Supervisor(opened.settings, values, emit).run())
+        def emit(name: str, line: str) -> None:
+            _print(name, line)
+            files.write(name, line)
+
+        asyncio.run(Supervisor(opened.settings, values, emit).run())
 
 
 def _print(name: str, line: str) -> None:

