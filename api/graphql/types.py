@@ -12,9 +12,7 @@ from strawberry.scalars import JSON
 from api.graphql.context import Resolving
 from api.live.events import RecordedEvent
 from policy.decision import Action
-from projections.queries.alerts import AlertRow
-from projections.queries.board import BoardColumn
-from projections.queries.incidents import IncidentRow
+from api.reads import AlertRow, BoardColumn, IncidentRow
 
 First = Annotated[int, strawberry.argument(description="how many, from 1 to 200")]
 After = Annotated[str | None, strawberry.argument(description="a cursor from an earlier answer")]

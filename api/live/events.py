@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import base64
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,10 +10,11 @@ import orjson
 
 from streams.codec import avro
 from streams.codec.cloudevents import Headers, decode_headers
-from streams.domain.envelope import Envelope
+from streams.domain.envelope import Envelope, rfc3339
 from streams.domain.errors import UnknownSchema
 
-_SHOWN = ("id", "source", "type", "subject", "time", "correlationid", "causationid")
+SOURCE = "/incidents"
+"""The CloudEvents source of every event, as clients see it: with the id it is unique (CloudEvents 1.0.2, 3.1)."""
 
 
 class RecordedEvent:
@@ -68,12 +69,18 @@ class RecordedEvent:
     @property
     def document(self) -> dict[str, Any]:
         """The event in the CloudEvents JSON format (CloudEvents 1.0.2, JSON event format)."""
-        shown = {name: value for name in _SHOWN if (value := getattr(self.envelope, name))}
+        envelope = self.envelope
         return {
             "specversion": "1.0",
-            **shown,
-            "sequence": self.envelope.sequence,
-            "tenantsequence": self.envelope.tenantsequence,
+            "id": envelope.id,
+            "source": SOURCE,
+            "type": envelope.type,
+            "subject": envelope.subject,
+            "time": rfc3339(envelope.recordedtime),
+            "correlationid": envelope.correlationid,
+            "causationid": envelope.causationid,
+            "sequence": envelope.sequence,
+            "tenantsequence": envelope.tenantsequence,
             "datacontenttype": "application/json",
             "data": self.data,
         }
@@ -86,7 +93,13 @@ class RecordedEvent:
         return self._json
 
 
-def plain(data: Any) -> dict[str, Any]:
-    """A message's data as JSON values; raw provider bytes are left out (they may hold what no reader may see)."""
-    record = dataclasses.asdict(data)
-    return {name: value for name, value in record.items() if not isinstance(value, bytes)}
+
+def plain(data: Any) -> Any:
+    """A message's data as the JSON values that the timeline holds: bytes are base64, as CloudEvents writes them."""
+    return orjson.loads(orjson.dumps(data, default=_base64))
+
+
+def _base64(value: object) -> str:
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    raise TypeError(f"{type(value).__name__} in an event's data")
