@@ -16,9 +16,11 @@ def command(
     ] = 0,
 ) -> None:
     """Decide the intake: run one worker of the orchestrator until it is stopped."""
+    from infra.local.environment import apply
     from streams.agents import orchestrator
     from streams.runtime.logging import configure
     from streams.runtime.settings import KafkaSettings
 
+    apply()
     configure("worker")
     orchestrator.run(KafkaSettings(), slot, metrics_port)
