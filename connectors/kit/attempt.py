@@ -8,7 +8,7 @@ import structlog
 
 from connectors.kit.contract import Connector, Integration
 from connectors.kit.http import ProviderHttp
-from connectors.kit.outcome import Found, Ok, Outcome, PermanentFailure, TransientFailure, Unknown
+from connectors.kit.outcome import Found, Ok, Outcome, PermanentFailure, TooLate, TransientFailure, Unknown
 from streams.domain.events import Intent
 
 _log = structlog.get_logger(__name__)
@@ -20,10 +20,13 @@ async def attempt(
     integration: Integration | None,
     intent: Intent,
     number: int,
-) -> Outcome:
+    *,
+    is_late: bool = False,
+) -> Outcome | TooLate:
     """Carry out an intent for the ``number``-th time and say what became of it; never raises.
 
-    From the second attempt on the first may have worked and its answer been lost, so the provider is asked first.
+    From the second attempt on the first may have worked and its answer been lost, so the provider is asked first. One
+    that ``is_late`` is not sent any more.
     """
     connector = connectors.get(intent.connector)
     if integration is None or integration.connector != intent.connector:
@@ -37,10 +40,8 @@ async def attempt(
                     return Ok(reference, "found from an earlier attempt")
                 case Unknown(reason, retry_after_s):
                     return TransientFailure(f"look-up: {reason}", retry_after_s)
-        return await connector.sends.send(http, integration, intent)
-    except Exception as error:
+        return TooLate() if is_late else await connector.sends.send(http, integration, intent)
+    except Exception as error:  # noqa: BLE001  the one place besides the partition loop: see below
         # A connector's defect must not stop the others' effects: counted as a transient attempt, so it has a bound.
         _log.exception("connector raised", intent_id=intent.intent_id, connector=intent.connector)
         return TransientFailure(f"defect: {type(error).__name__}")
-
-

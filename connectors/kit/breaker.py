@@ -29,6 +29,10 @@ class CircuitBreaker:
         """Whether a call may start: while open, one trial at a time and only after the pause."""
         return not self.is_open or (now >= self._trial_at and not in_flight)
 
+    def pause(self, now: float) -> float:
+        """Seconds until a trial may start."""
+        return max(0.0, self._trial_at - now) if self.is_open else 0.0
+
     def succeeded(self) -> None:
         """The target answered: close."""
         self._failures = self._trials = 0

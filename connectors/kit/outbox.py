@@ -50,6 +50,10 @@ SET next_attempt_at = now() + make_interval(secs => %(delay_s)s), last_error = %
     attempts = attempts - %(uncounted)s, leased_by = NULL, leased_until = NULL
 WHERE intent_id = %(intent)s AND leased_by = %(owner)s AND state = 'pending'
 """
+_RENEW = """
+UPDATE ops.outbox_events SET leased_until = now() + make_interval(secs => %(lease_s)s)
+WHERE intent_id = ANY(%(intents)s) AND leased_by = %(owner)s AND state = 'pending'
+"""
 _NEXT_DUE = """
 SELECT extract(epoch FROM min(greatest(next_attempt_at, coalesce(leased_until, next_attempt_at))) - now())::float8 AS s
 FROM ops.outbox_events WHERE state = 'pending'
@@ -102,6 +106,11 @@ async def retry_later(
         "uncounted": 0 if counted else 1,
     }
     await connection.execute(_RETRY, arguments)
+
+
+async def renew(connection: AsyncConnection, owner: str, intent_ids: Sequence[str], lease_s: float) -> None:
+    """Hold the leases for ``lease_s`` more (0: give them back); those that went to somebody else stay there."""
+    await connection.execute(_RENEW, {"lease_s": lease_s, "intents": list(intent_ids), "owner": owner})
 
 
 async def seconds_until_due(connection: AsyncConnection) -> float | None:

@@ -33,6 +33,11 @@ class PermanentFailure:
 
 
 @dataclass(frozen=True, slots=True)
+class TooLate:
+    """It is no longer worth sending, and no earlier attempt has had its effect."""
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """The effect of an earlier attempt is there."""
 

@@ -15,7 +15,9 @@ SOURCE = "/dispatcher"
 _back_off = wait_exponential_jitter(initial=1.0, max=300.0, exp_base=2, jitter=1.0)
 
 
-def effect_record(topic: str, leased: Leased, status: FinalState, reference: str = "", detail: str = "") -> ProducerRecord:
+def effect_record(
+    topic: str, leased: Leased, status: FinalState, reference: str = "", detail: str = ""
+) -> ProducerRecord:
     """The ``RecordEffect`` command for the intake; its id depends on the intent alone, so a repeat changes nothing."""
     intent = leased.intent
     envelope = Envelope(

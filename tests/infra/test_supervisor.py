@@ -82,12 +82,12 @@ async def test_what_is_killed_starts_again_and_the_reason_is_kept(settings: Stac
 async def test_what_fails_at_once_is_tried_again_ever_more_slowly(
     settings: StackSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervision, "FIRST_DELAY_SECONDS", 0.01)
+    monkeypatch.setattr(supervision, "FIRST_DELAY_SECONDS", 0.06)
     async with supervised(settings, spec("print('up', flush=True); raise SystemExit(7)")) as lines:
         await until(lambda: lines.count(("worker", "up")) == 4)
         assert record_of(settings).reason == "exit code 7"
     delays = [line.rpartition(" in ")[2] for name, line in lines if name == "supervisor" and "exit code 7)" in line]
-    assert delays[:4] == ["0.0 s", "0.0 s", "0.0 s", "0.1 s"]
+    assert delays[:3] == ["0.1 s", "0.1 s", "0.2 s"]
 
 
 def test_the_delay_doubles_up_to_a_cap() -> None:
