@@ -140,3 +140,11 @@ async def rotate(
         "UPDATE ops.api_tokens SET expires_at = %s WHERE tenant_id = %s AND token_id = %s", [end, tenant_id, token_id]
     )
     return issued
+
+
+async def register_tenant(connection: AsyncConnection[Row], tenant_id: str) -> None:
+    """Make the tenant known, if it is not yet; the session must be set to it."""
+    await connection.execute(
+        "INSERT INTO ops.tenants (tenant_id, created_at) VALUES (%s, %s) ON CONFLICT DO NOTHING",
+        [tenant_id, datetime.now(UTC)],
+    )

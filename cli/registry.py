@@ -30,5 +30,10 @@ COMMANDS: tuple[Command, ...] = (
     Command("logs", "cli.logs:logs", STACK),
     Command("run", "cli.run:run", PROCESSES),
     Command("worker", "cli.worker:command", PROCESSES),
+    Command("api", "cli.api:command", PROCESSES),
     Command("topics", "cli.topics:command", DATA),
+    Command("token", "cli.token:app", DATA),
+    Command("send", "cli.send:command", USE),
+    Command("tail", "cli.tail:command", USE),
+    Command("watch", "cli.watch:command", USE),
 )
