@@ -29,4 +29,6 @@ COMMANDS: tuple[Command, ...] = (
     Command("status", "cli.status:status", STACK),
     Command("logs", "cli.logs:logs", STACK),
     Command("run", "cli.run:run", PROCESSES),
+    Command("worker", "cli.worker:command", PROCESSES),
+    Command("topics", "cli.topics:command", DATA),
 )

@@ -17,6 +17,8 @@ from streams.domain.tenant import Disposition, decide
 DECIDER = "1"
 """The version of the decisions: raised whenever the same intake would be decided otherwise (R2)."""
 
+ORCHESTRATOR = "system:orchestrator"
+
 POISON_LIMIT = 50
 """How many undecidable messages within ``POISON_WINDOW_MS`` of recorded time park a tenant (R9)."""
 
@@ -104,14 +106,18 @@ class Batch:
         state.set_head(clock=now, salt=salt)
         self._facts.setdefault(tenant, []).append(Fact("", refusal, cause, now))
 
-    def note_poison(self, tenant: str) -> bool:
-        """Count an undecidable message of a tenant; whether it is parked from now on."""
+    def note_poison(self, tenant: str, cause: Envelope) -> None:
+        """Count an undecidable message of a tenant, and park it when there are too many."""
         state = self._state.tenant(tenant)
         head = state.head
         fresh = head.clock - head.poison_since > POISON_WINDOW_MS
         poison = 1 if fresh else head.poison + 1
         since = head.clock if fresh else head.poison_since
-        return state.set_head(poison=poison, poison_since=since, parked=head.parked or poison >= POISON_LIMIT).parked
+        parked = head.parked or poison >= POISON_LIMIT
+        state.set_head(poison=poison, poison_since=since, parked=parked)
+        if parked and not head.parked:
+            event = events.Configured("tenant", "parked", ORCHESTRATOR, {"undecidable": str(poison)})
+            self._facts.setdefault(tenant, []).append(Fact("", event, cause, head.clock))
 
     def is_parked(self, tenant: str) -> bool:
         """Whether a tenant's messages go to the dead-letter topic until it is released."""

@@ -157,6 +157,10 @@ class Table(Generic[Value]):
         if key in self._items:
             self._write(key, None)
 
+    def load(self, key: str, value: Value | None) -> None:
+        """Take an item as it was stored: nothing is journaled."""
+        self._set(key, value)
+
     def __len__(self) -> int:
         return len(self._items)
 

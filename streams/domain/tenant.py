@@ -140,6 +140,10 @@ def _carry_out(state: TenantState, command: commands.Command, recorder: Recorder
             recorder.record(source.id, on_source)
             recorder.record(target.id, on_target)
             return target.id
+        case commands.Release(actor):
+            state.set_head(parked=False, poison=0)
+            recorder.record_for_tenant(events.Configured("tenant", "released", actor))
+            return ""
         case commands.SetSubscription() | commands.SetRule() | commands.SetPreferences():
             recorder.record_for_tenant(_configure(state, command))
             return ""
