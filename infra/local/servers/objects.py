@@ -102,15 +102,9 @@ class ObjectServer:
             "volume.max": 20,
             "volume.preStopSeconds": 0,
         }
-        # By default Go lets the heap double before it collects; a small stack rather spends the little CPU.
         return Launch(
             [weed, "-logtostderr=true", "server", *(f"-{name}={value}" for name, value in options.items())],
-            environment={
-                **dict.fromkeys(INNER_KEYS, self._secrets.s3_secret_key),
-                "GOMEMLIMIT": "160MiB",
-                "GOGC": "50",
-                "GOMAXPROCS": "2",
-            },
+            environment=dict.fromkeys(INNER_KEYS, self._secrets.s3_secret_key),
             cwd=self._folder,
         )
 
