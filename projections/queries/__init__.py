@@ -1,1 +1,0 @@
-"""How readers reach the read models."""
