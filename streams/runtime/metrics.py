@@ -35,3 +35,18 @@ ORCHESTRATOR_RESTORE_SECONDS = Gauge(
     "incidents_orchestrator_restore_seconds", "Time that the last restore of a partition took", ["partition"]
 )
 DEAD_LETTERS = Counter("incidents_dead_letters_total", "Messages written to a dead-letter topic", ["topic", "reason"])
+
+PROJECTOR_LAG_SECONDS = Gauge(
+    "incidents_projector_lag_seconds", "Age of the newest written record when written", ["topic", "partition"]
+)
+PROJECTOR_BATCH_RECORDS = Histogram(
+    "incidents_projector_batch_records", "Records in a batch", buckets=(1, 10, 100, 500, 1000, 2000)
+)
+PROJECTOR_TRANSACTION_SECONDS = Histogram(
+    "incidents_projector_transaction_seconds", "Time to write and commit a batch", buckets=LATENCY_S
+)
+PROJECTOR_ROWS = Counter("incidents_projector_rows_total", "Rows written", ["projection"])
+PROJECTOR_PAUSED_PARTITIONS = Gauge(
+    "incidents_projector_paused_partitions", "Partitions paused at a schema newer than this process"
+)
+SCHEDULER_FIRED = Counter("incidents_scheduler_fired_total", "Due timers turned into commands", ["timer"])
