@@ -90,7 +90,7 @@ def bounded(text: str) -> str:
     """
     if len(text) <= _LONGEST_INDEXED:
         return text
-    digest = sha256(text.encode()).hexdigest()
+    digest = sha256(text.encode(errors="surrogatepass")).hexdigest()
     return f"{text[: _LONGEST_INDEXED - len(digest) - 1]}~{digest}"
 
 

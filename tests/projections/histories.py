@@ -121,5 +121,5 @@ def _value(hint: Any) -> Any:
     if origin is typing.Literal:
         return arguments[0]
     if origin is tuple:
-        return (plain(arguments[0]),) if dataclasses.is_dataclass(arguments[0]) else ()
+        return (plain(arguments[0]),)
     return {str: "text", int: 1, bytes: b"raw", bool: True}[hint]
