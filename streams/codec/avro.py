@@ -95,6 +95,11 @@ def _writer(data: type) -> tuple[Any, str, Callable[[Any], dict[str, Any]]]:
     return _parsed(type_, number), data_schema(type_, number), _to_dict(data)
 
 
+def newest_schema(data: type) -> str:
+    """The ``dataschema`` that data of this class is written with."""
+    return _writer(data)[1]
+
+
 def encode(data: object) -> tuple[bytes, str]:
     """One Avro datum by the newest schema of its type, and that schema's ``dataschema``."""
     data_class: type = type(data)

@@ -54,6 +54,7 @@ CATALOGUE: tuple[MessageSpec, ...] = (
     _command("merge", commands.Merge),
     _command("fire_timer", commands.FireTimer),
     _command("record_effect", commands.RecordEffect),
+    _command("release", commands.Release),
     _config("subscription", commands.SetSubscription),
     _config("rule", commands.SetRule),
     _config("preferences", commands.SetPreferences),

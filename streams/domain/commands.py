@@ -171,6 +171,13 @@ class SetPreferences:
     archive_after_ms: int = 604_800_000
 
 
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Take up the work of a parked tenant again; what it missed is in the dead-letter topic, to be replayed."""
+
+    actor: str
+
+
 Command = (
     Declare
     | Acknowledge
@@ -185,4 +192,5 @@ Command = (
     | SetSubscription
     | SetRule
     | SetPreferences
+    | Release
 )

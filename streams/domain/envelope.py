@@ -37,6 +37,7 @@ class Envelope:
     prevhash: str = ""
     hash: str = ""
     datadigest: str = ""
+    datasalt: str = ""
 
 
 def derive_id(*parts: str) -> str:

@@ -175,10 +175,20 @@ class NoteAdded:
 
 
 @dataclass(frozen=True, slots=True)
+class External:
+    """A provider's object that belongs to the incident and that side effects act on."""
+
+    connector: str
+    integration_id: str
+    external_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Merged:
     """Two incidents became one: recorded on both, ``role`` says which side this is (``source`` was folded in).
 
-    The counts are those of the source at that moment; ``due`` is when the source is archived (0: never).
+    The counts and, on the target, the external objects are those of the source at that moment; ``due`` is when the
+    source is archived (0: never).
     """
 
     role: Literal["source", "target"]
@@ -188,6 +198,7 @@ class Merged:
     repeat_count: int = 0
     firing_count: int = 0
     due: int = 0
+    externals: tuple[External, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,84 @@
+# All that a developer, a demo and CI do. `make help` lists it.
+# From Debian: python3.11 python3.11-venv openjdk-17-jre-headless maven make. Everything else is fetched and locked.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(firstword $(foreach version,3.11 3.12 3.13,$(if $(shell command -v python$(version)),python$(version))) python3)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+COMPILE := $(BIN)/pip-compile --quiet --strip-extras --generate-hashes --no-emit-index-url --no-emit-find-links --no-header
+ARGS ?=
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: prerequisites
+prerequisites:
+	@missing=; \
+	"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || missing="$$missing python3.11"; \
+	"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || missing="$$missing python3.11-venv"; \
+	if [ -z "$${KAFKA_BOOTSTRAP_SERVERS:-}" ]; then \
+	  command -v "$${JAVA_HOME:+$$JAVA_HOME/bin/}java" >/dev/null || missing="$$missing openjdk-17-jre-headless"; \
+	  command -v mvn >/dev/null || missing="$$missing maven"; \
+	fi; \
+	if [ -n "$$missing" ]; then echo "missing; install the Debian packages:$$missing" >&2; exit 5; fi
+
+$(READY): pyproject.toml requirements-dev.lock | prerequisites
+	@echo "setting up $(VENV) from requirements-dev.lock"
+	@"$(PYTHON)" -m venv --clear $(VENV)
+	@$(BIN)/pip install --quiet --require-hashes -r requirements-dev.lock
+	@$(BIN)/pip install --quiet --no-deps -e .
+	@touch $@
+
+.PHONY: setup
+setup: $(READY) ## Make the virtual environment (only when a lock file has changed)
+
+.PHONY: up
+up: setup ## Start Kafka, PostgreSQL and the S3 server of this folder
+	@$(BIN)/incidents up
+
+.PHONY: down
+down: setup ## Stop them and every process of the application
+	@$(BIN)/incidents down
+
+.PHONY: run
+run: up ## Run all processes of the application in the foreground
+	@$(BIN)/incidents migrate
+	@$(BIN)/incidents topics create
+	@exec $(BIN)/incidents run
+
+.PHONY: demo
+demo: setup ## Send a storm of real provider payloads and show what comes out (ONCE=1: stop afterwards)
+	@exec $(BIN)/incidents demo $(if $(filter 1,$(ONCE)),--once)
+
+.PHONY: check
+check: setup ## Format, lint, types, import directions, catalogue: seconds, no servers
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@if [ -d tests/catalogue ]; then $(BIN)/pytest tests/catalogue -q; fi
+
+.PHONY: test
+test: check ## Everything that CI runs: check, then all tests (ARGS="-k word" for some)
+	@$(BIN)/pytest $(ARGS)
+
+.PHONY: format
+format: setup ## Rewrite the code as the formatter and the fixable lints want it
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+.PHONY: lock
+lock: setup ## Make both lock files again from pyproject.toml
+	@$(COMPILE) -o requirements.lock pyproject.toml
+	@$(COMPILE) --allow-unsafe --extra local --extra dev -c requirements.lock -o requirements-dev.lock pyproject.toml
+
+.PHONY: clean
+clean: down ## Stop everything and delete its data (.incidents)
+	@rm -rf .incidents

@@ -1,0 +1,34 @@
+"""Every command of `incidents`: one line each.
+
+A target is ``module:attribute``: a function (one command) or a ``typer.Typer`` (a group of commands). Each module
+is imported at every start of `incidents`, for its help; so at the top it imports only typer and the standard
+library, and everything else in the function that runs (a test holds this).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+STACK = "Local stack"
+PROCESSES = "Processes"
+DATA = "Set up and operate"
+USE = "Use and watch"
+
+
+class Command(NamedTuple):
+    """A command's name, where it is, and the heading under which the help lists it."""
+
+    name: str
+    target: str
+    panel: str
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command("up", "cli.up:up", STACK),
+    Command("down", "cli.down:down", STACK),
+    Command("status", "cli.status:status", STACK),
+    Command("logs", "cli.logs:logs", STACK),
+    Command("run", "cli.run:run", PROCESSES),
+    Command("worker", "cli.worker:command", PROCESSES),
+    Command("topics", "cli.topics:command", DATA),
+)

@@ -1,0 +1,47 @@
+"""Secrets that the local stack makes for itself, once for each home, in a file that only its owner reads."""
+
+from __future__ import annotations
+
+import base64
+import os
+import secrets
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import orjson
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class StackSecrets:
+    """Passwords and keys of one home. ``secret_key`` (32 bytes, base64) encrypts the secrets of integrations."""
+
+    postgres_password: str
+    s3_access_key: str
+    s3_secret_key: str
+    secret_key: str
+
+
+def load_or_make(path: Path) -> StackSecrets:
+    """The secrets of a home, made at the first call."""
+    if path.exists():
+        return StackSecrets(**orjson.loads(path.read_bytes()))
+    made = StackSecrets(
+        postgres_password=secrets.token_urlsafe(24),
+        s3_access_key=secrets.token_hex(10),
+        s3_secret_key=secrets.token_urlsafe(30),
+        secret_key=base64.b64encode(secrets.token_bytes(32)).decode(),
+    )
+    write_private(path, orjson.dumps(asdict(made)))
+    return made
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file of mode 600 in one step: a reader sees the old content or the new, and nobody else sees either."""
+    scratch = path.with_name(path.name + ".tmp")
+    scratch.unlink(missing_ok=True)
+    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    scratch.replace(path)

@@ -1,0 +1,1 @@
+"""The three servers of the local stack, one file each, behind one contract."""

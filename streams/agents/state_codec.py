@@ -1,0 +1,90 @@
+"""State items to bytes and back: a JSON array, the format number first (R12).
+
+A worker that meets a format that it does not know refuses the partition: it never guesses at what a newer one wrote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+from operator import attrgetter
+from typing import Any
+
+import orjson
+
+from streams.domain.correlation import Rule, Window
+from streams.domain.errors import UnknownSchema
+from streams.domain.events import External
+from streams.domain.incident import Incident
+from streams.domain.state import AlertState, Head, NamedRule, Outcome, Preferences, SeenIds, Subscription
+
+FORMAT = 1
+_SEPARATOR = "\x1f"
+
+
+def item_key(tenant: str, kind: str, key: str) -> bytes:
+    """The key of an item in the state topic."""
+    return _SEPARATOR.join((tenant, kind, key)).encode()
+
+
+def split_key(key: bytes) -> tuple[str, str, str]:
+    """Tenant, kind and key of an item."""
+    tenant, kind, item = key.decode().split(_SEPARATOR, 2)
+    return tenant, kind, item
+
+
+def _values(data: type) -> Callable[[Any], list[Any]]:
+    get = attrgetter(*(field.name for field in fields(data)))
+    return lambda instance: list(get(instance))
+
+
+_outcome, _preferences, _rule = _values(Outcome), _values(Preferences), _values(Rule)
+
+
+def _encode_incident(incident: Incident) -> list[Any]:
+    externals = [[e.connector, e.integration_id, e.external_id] for e in incident.externals]
+    return [*incident[:-1], externals]
+
+
+def _decode_incident(values: list[Any]) -> Incident:
+    return Incident(*(*values[:-1], tuple(External(*external) for external in values[-1])))
+
+
+def _decode_rule(values: list[Any]) -> NamedRule:
+    position, rule = values
+    named = dict(zip((field.name for field in fields(Rule)), rule, strict=True))
+    return NamedRule(position, Rule(**{**named, "key_fields": tuple(named["key_fields"])}))
+
+
+def _decode_subscription(values: list[Any]) -> Subscription:
+    *names, actions = values
+    return Subscription(*(*names, tuple((type_, action) for type_, action in actions)))
+
+
+_CODECS: dict[str, tuple[Callable[[Any], list[Any]], Callable[[list[Any]], Any]]] = {
+    "head": (list, lambda values: Head(*values)),
+    "incident": (_encode_incident, _decode_incident),
+    "alert": (list, lambda values: AlertState(*values)),
+    "window": (lambda windows: [list(w) for w in windows], lambda values: tuple(Window(*value) for value in values)),
+    "outcome": (_outcome, lambda values: Outcome(*values)),
+    "seen": (lambda seen: [seen.at, seen.digests.hex()], lambda values: SeenIds(values[0], bytes.fromhex(values[1]))),
+    "subscription": (
+        lambda s: [s.subscription_id, s.connector, s.integration_id, [list(pair) for pair in s.actions]],
+        _decode_subscription,
+    ),
+    "rule": (lambda named: [named.position, _rule(named.rule)], _decode_rule),
+    "preferences": (_preferences, lambda values: Preferences(*values)),
+}
+
+
+def encode(kind: str, item: Any) -> bytes:
+    """The bytes of an item of one of ``state.KINDS``."""
+    return orjson.dumps([FORMAT, _CODECS[kind][0](item)])
+
+
+def decode(kind: str, value: bytes) -> Any:
+    """The item; raises ``UnknownSchema`` for a format or a kind that a newer version wrote."""
+    format_, values = orjson.loads(value)
+    if format_ != FORMAT or kind not in _CODECS:
+        raise UnknownSchema(f"a state item of kind {kind!r} has format {format_}, this version reads {FORMAT}")
+    return _CODECS[kind][1](values)

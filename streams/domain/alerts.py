@@ -1,0 +1,241 @@
+"""What a signal does: it is a duplicate, repeats or resolves a known alert, joins an incident or begins one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+
+from streams.domain import correlation, events
+from streams.domain.correlation import DAY_MS, MINUTE_MS, Match, Window
+from streams.domain.envelope import Envelope
+from streams.domain.incident import Incident, moved
+from streams.domain.lifecycle import ACTIVE, FINAL, Status
+from streams.domain.message import Message
+from streams.domain.recording import Recorder
+from streams.domain.signals import SEVERITIES, ProviderIngested, Signal
+from streams.domain.state import IDENTITY_BYTES, AlertState, TenantState
+
+CORRELATION = "system:correlation"
+CLOCK_AHEAD_MS = 5 * MINUTE_MS
+"""How far a provider's clock may run ahead of the broker's before its time is not believed."""
+
+
+def identity(envelope: Envelope) -> bytes:
+    """The digest by which a delivery is known again: of its (source, id), as CloudEvents define identity."""
+    return blake2b(
+        f"{len(envelope.source)}:{envelope.source}{envelope.id}".encode(), digest_size=IDENTITY_BYTES
+    ).digest()
+
+
+def alert_key(source: str, fingerprint: str) -> str:
+    """The key of an alert over its whole life: of its source and its fingerprint there."""
+    return blake2b(f"{len(source)}:{source}{fingerprint}".encode(), digest_size=12).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class _Received:
+    """A signal with what is derived from it once."""
+
+    signal: Signal
+    message: Message
+    key: str
+    fingerprint: str
+    at: int
+
+    def ref(self) -> events.AlertRef:
+        envelope, signal = self.message.envelope, self.signal
+        return events.AlertRef(
+            source=envelope.source,
+            id=envelope.id,
+            alert_key=self.key,
+            event_time=self.at,
+            recorded_time=self.message.recorded,
+            fingerprint=self.fingerprint,
+            title=signal.title,
+            connector=signal.connector,
+            integration_id=signal.integration_id,
+        )
+
+    def alert(self, match: Match | None) -> events.Alert:
+        envelope, signal = self.message.envelope, self.signal
+        return events.Alert(
+            source=envelope.source,
+            id=envelope.id,
+            alert_key=self.key,
+            title=signal.title,
+            event_time=self.at,
+            recorded_time=self.message.recorded,
+            fingerprint=self.fingerprint,
+            severity=signal.severity,
+            service=signal.service,
+            host=signal.host,
+            error_type=signal.error_type,
+            rule=signal.rule,
+            kind=signal.kind,
+            connector=signal.connector,
+            integration_id=signal.integration_id,
+            external_id=signal.external_id,
+            correlation_rule=match.rule.name if match else "",
+            correlation_version=match.rule.version if match else 0,
+            correlation_key=match.key if match else "",
+            links=signal.links,
+            labels=signal.labels,
+        )
+
+
+def decide(state: TenantState, message: Message, signal: Signal, recorder: Recorder) -> None:
+    """Decide a signal that was not seen before; its events go to ``recorder``."""
+    now = recorder.now
+    event_time = signal.event_time or now
+    fingerprint = signal.fingerprint or message.envelope.id
+    received = _Received(
+        signal=signal,
+        message=message,
+        key=alert_key(message.envelope.source, fingerprint),
+        fingerprint=fingerprint,
+        # A clock that is wrong by more than this says nothing; clamping keeps the order of all that is believed.
+        at=min(max(event_time, now - DAY_MS), now + CLOCK_AHEAD_MS),
+    )
+    if signal.status == "resolved":
+        _resolve(state, received, recorder)
+    else:
+        _fire(state, received, recorder)
+
+
+def _resolve(state: TenantState, received: _Received, recorder: Recorder) -> None:
+    known = state.alerts.get(received.key)
+    incident = holder(state, known.incident_id) if known else None
+    if known is None or incident is None:
+        state.alerts.put(received.key, AlertState("", resolved=True, event_time=received.at))
+        recorder.record_for_tenant(_kept(received, "resolved before it fired"))
+    elif known.resolved or received.at < known.event_time:
+        recorder.record(incident.id, events.AlertsRepeated((received.ref(),)))
+    else:
+        _resolved(state, received, incident, recorder)
+
+
+def _resolved(state: TenantState, received: _Received, incident: Incident, recorder: Recorder) -> None:
+    state.alerts.put(received.key, AlertState(incident.id, resolved=True, event_time=received.at))
+    incident = recorder.record(incident.id, events.AlertsResolved((received.ref(),)))
+    preferences = state.preferences
+    if preferences.auto_resolve and not incident.firing_count and incident.status in {Status.OPEN, Status.MITIGATED}:
+        reason = "all its alerts are resolved"
+        event = moved(incident, Status.RESOLVED, CORRELATION, reason, "", recorder.now, preferences.timers)
+        recorder.record(incident.id, event)
+
+
+def _fire(state: TenantState, received: _Received, recorder: Recorder) -> None:
+    known = state.alerts.get(received.key)
+    incident = holder(state, known.incident_id) if known else None
+    if known is None or incident is None:
+        incident = _attach(state, received, _place(state, received, recorder), recorder)
+        if known is not None and received.at <= known.event_time:
+            _resolved(state, replace(received, at=known.event_time), incident, recorder)
+    elif received.at <= known.event_time and known.resolved:
+        recorder.record(incident.id, events.AlertsRepeated((received.ref(),)))
+    elif not _takes(incident, received.at):
+        _attach(state, received, _place(state, received, recorder, former=incident), recorder)
+    elif known.resolved:
+        match = correlation.match(state.rules, received.signal)
+        _attach(state, received, (incident, match), recorder)
+    else:
+        if received.at > known.event_time:
+            state.alerts.put(received.key, known._replace(event_time=received.at))
+        recorder.record(incident.id, events.AlertsRepeated((received.ref(),)))
+
+
+def holder(state: TenantState, incident_id: str) -> Incident | None:
+    """The incident that now holds what ``incident_id`` held: itself, or the one that it was merged into."""
+    incident = state.incidents.get(incident_id)
+    while incident is not None and incident.merged_into:
+        incident = state.incidents.get(incident.merged_into)
+    return incident if incident is not None and not incident.archived_at else None
+
+
+def _takes(incident: Incident, at: int) -> bool:
+    """Whether an incident takes an alert of this event time: it is active, or was when the alert fired."""
+    return incident.status in ACTIVE or (incident.status not in FINAL and at <= incident.resolved_at)
+
+
+def _place(
+    state: TenantState, received: _Received, recorder: Recorder, former: Incident | None = None
+) -> tuple[Incident, Match | None]:
+    """The incident that the signal belongs to, opened where there is none, and the match that says why."""
+    match = correlation.match(state.rules, received.signal)
+    relation = "recurrence" if former else ""
+    windows = correlation.reachable(state.windows.get(match.key) or (), received.at, match.rule) if match else ()
+    for window in windows:
+        incident = holder(state, window.incident_id)
+        if match is None or incident is None:
+            continue
+        full = correlation.is_full(window, received.at, incident.alert_count, match.rule)
+        if not full and _takes(incident, received.at):
+            return incident, match
+        former, relation = incident, "continuation" if full else "recurrence"
+    return recorder.declare(_declared(received, match, recorder.next_number(), former, relation)), match
+
+
+def _declared(
+    received: _Received, match: Match | None, number: int, former: Incident | None, relation: str
+) -> events.Declared:
+    signal = received.signal
+    return events.Declared(
+        number=number,
+        title=signal.title,
+        severity=signal.severity,
+        status=Status.OPEN,
+        service=signal.service,
+        description=signal.description,
+        rule=match.rule.name if match else "",
+        rule_version=match.rule.version if match else 0,
+        correlation_key=match.key if match else "",
+        related_to=former.id if former else "",
+        relation=relation,
+        actor=CORRELATION,
+    )
+
+
+def _attach(
+    state: TenantState, received: _Received, place: tuple[Incident, Match | None], recorder: Recorder
+) -> Incident:
+    incident, match = place
+    state.alerts.put(received.key, AlertState(incident.id, resolved=False, event_time=received.at))
+    if match is not None:
+        _extend(state, match, incident, received.at, recorder.now)
+    incident = recorder.record(incident.id, events.AlertsAttached((received.alert(match),)))
+    severity = received.signal.severity
+    if not incident.severity_by_hand and SEVERITIES.index(severity) < SEVERITIES.index(incident.severity):
+        incident = recorder.record(incident.id, events.SeverityChanged(severity, incident.severity, CORRELATION))
+    return incident
+
+
+def _extend(state: TenantState, match: Match, incident: Incident, at: int, now: int) -> None:
+    """Stretch the incident's window over the event time, or open one; windows out of reach make room."""
+    others = []
+    mine = Window(incident.id, at, at, now)
+    for window in state.windows.get(match.key) or ():
+        held_by = holder(state, window.incident_id)
+        if held_by is not None and held_by.id == incident.id:
+            mine = Window(incident.id, min(mine.first, window.first), max(mine.last, window.last), now)
+        elif held_by is not None and correlation.expires(window, match.rule) >= now:
+            others.append(window)
+    state.windows.put(match.key, (*others[-_OTHER_WINDOWS:], mine))
+
+
+_OTHER_WINDOWS = 7
+"""How many other windows a key keeps: more than that within reach of each other are not worth telling apart."""
+
+
+def _kept(received: _Received, problem: str) -> ProviderIngested:
+    envelope, signal = received.message.envelope, received.signal
+    return ProviderIngested(
+        connector=signal.connector,
+        integration_id=signal.integration_id,
+        provider_type=envelope.type,
+        external_id=signal.external_id,
+        problem=problem,
+        raw=signal.raw,
+        raw_ref=signal.raw_ref,
+        delivery_source=envelope.source,
+        delivery_id=envelope.id,
+    )

@@ -1,0 +1,241 @@
+"""Decides a batch of one input partition: message by message, then joined, numbered and chained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+
+from streams.domain import chain, events, routing
+from streams.domain.catalogue import TYPE_OF
+from streams.domain.envelope import Envelope, derive_id, rfc3339
+from streams.domain.incident import Incident
+from streams.domain.joining import join
+from streams.domain.message import Fact, Message
+from streams.domain.state import Journal, Outcome, TenantState
+from streams.domain.tenant import Disposition, decide
+
+DECIDER = "1"
+"""The version of the decisions: raised whenever the same intake would be decided otherwise (R2)."""
+
+ORCHESTRATOR = "system:orchestrator"
+
+POISON_LIMIT = 50
+"""How many undecidable messages within ``POISON_WINDOW_MS`` of recorded time park a tenant (R9)."""
+
+POISON_WINDOW_MS = 600_000
+
+Encode = Callable[[object], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """An event with its place in the record; ``value`` is its data as stored, which its hash vouches for."""
+
+    envelope: Envelope
+    event: events.Event
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """Everything that a batch writes, beside the changed items of the state."""
+
+    recorded: list[Recorded]
+    intents: list[tuple[str, events.Intent]]
+    results: list[tuple[str, events.CommandResult]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """A command to answer with the outcome that is kept under ``key``."""
+
+    tenant: str
+    command_id: str
+    key: str
+
+
+@dataclass(slots=True)
+class PartitionState:
+    """The tenants of one input partition, under one journal."""
+
+    journal: Journal = field(default_factory=Journal)
+    tenants: dict[str, TenantState] = field(default_factory=dict)
+
+    def tenant(self, name: str) -> TenantState:
+        """A tenant's state; a new one begins empty."""
+        state = self.tenants.get(name)
+        if state is None:
+            state = self.tenants[name] = TenantState(name, self.journal)
+        return state
+
+
+class Batch:
+    """One batch in the making: ``add`` or ``refuse`` every message in offset order, then ``seal`` once.
+
+    ``span`` names the intake offsets of the batch, ``<partition>:<first>:<last>``: with the decider's version, all that
+    is needed to decide it again.
+    """
+
+    def __init__(self, state: PartitionState, span: str) -> None:
+        self._state = state
+        self._span = span
+        self._facts: dict[str, list[Fact]] = {}
+        self._answers: list[_Answer] = []
+
+    def add(self, message: Message) -> Disposition:
+        """Decide a message; when that raises, whatever it raises, the state is as if it had never come."""
+        state = self._state.tenant(message.envelope.tenantid)
+        journal = self._state.journal
+        mark = len(journal.undo)
+        decision = None
+        try:
+            decision = decide(state, message)
+        finally:
+            if decision is None:
+                journal.rollback(mark)
+        self._facts.setdefault(state.tenant, []).extend(decision.facts)
+        if decision.outcome:
+            self._answers.append(_Answer(state.tenant, message.envelope.id, decision.outcome))
+        return decision.disposition
+
+    def refuse(self, tenant: str, cause: Envelope, recorded: int, refusal: events.IntakeRefused) -> None:
+        """Record that a message was not taken; the caller writes its bytes to the dead-letter topic."""
+        state = self._state.tenant(tenant)
+        now = max(state.head.clock, recorded)
+        salt = state.head.salt or chain.tenant_salt(tenant, cause.id, recorded)
+        state.set_head(clock=now, salt=salt)
+        self._facts.setdefault(tenant, []).append(Fact("", refusal, cause, now))
+
+    def note_poison(self, tenant: str, cause: Envelope) -> None:
+        """Count an undecidable message of a tenant, and park it when there are too many."""
+        state = self._state.tenant(tenant)
+        head = state.head
+        fresh = head.clock - head.poison_since > POISON_WINDOW_MS
+        poison = 1 if fresh else head.poison + 1
+        since = head.clock if fresh else head.poison_since
+        parked = head.parked or poison >= POISON_LIMIT
+        state.set_head(poison=poison, poison_since=since, parked=parked)
+        if parked and not head.parked:
+            event = events.Configured("tenant", "parked", ORCHESTRATOR, {"undecidable": str(poison)})
+            self._facts.setdefault(tenant, []).append(Fact("", event, cause, head.clock))
+
+    def is_parked(self, tenant: str) -> bool:
+        """Whether a tenant's messages go to the dead-letter topic until it is released."""
+        state = self._state.tenants.get(tenant)
+        return state is not None and state.head.parked
+
+    def seal(self, encode: Encode) -> Sealed:
+        """Join, number and chain the events, plan their effects and answer the commands."""
+        sealed = Sealed([], [], [])
+        for tenant, facts in self._facts.items():
+            state = self._state.tenants[tenant]
+            last_of = self._seal_tenant(state, join(facts), encode, sealed)
+            state.keep_seen(self._span)
+            for answer in self._answers:
+                if answer.tenant == tenant:
+                    _complete(state, answer.key, last_of.get(answer.command_id))
+        for answer in self._answers:
+            outcome = self._state.tenants[answer.tenant].outcomes.get(answer.key)
+            if outcome is None:
+                raise ValueError(f"command {answer.command_id} was decided and has no outcome")
+            sealed.results.append((answer.tenant, _result(answer.command_id, outcome)))
+        return sealed
+
+    def _seal_tenant(
+        self, state: TenantState, facts: Iterable[Fact], encode: Encode, sealed: Sealed
+    ) -> dict[str, Envelope]:
+        """Add a tenant's events and their intents; the last event of each cause."""
+        last_of: dict[str, Envelope] = {}
+        for fact in facts:
+            value = encode(fact.event)
+            incident = state.incidents.get(fact.incident_id) if fact.incident_id else None
+            envelope = self._place(state, fact, incident, value)
+            sealed.recorded.append(Recorded(envelope, fact.event, value))
+            last_of[fact.cause.id] = envelope
+            if incident is None:
+                changes = {"stream_sequence": envelope.sequence, "stream_hash": envelope.hash}
+                state.set_head(tenantsequence=envelope.tenantsequence, **changes)
+                continue
+            state.set_head(tenantsequence=envelope.tenantsequence)
+            if isinstance(fact.event, events.Archived):
+                state.incidents.drop(incident.id)
+            else:
+                state.incidents.put(incident.id, placed(incident, envelope, fact.event))
+            for intent in routing.intents(envelope, fact.event, incident, state.subscriptions.values()):
+                sealed.intents.append((state.tenant, intent))
+        return last_of
+
+    def _place(self, state: TenantState, fact: Fact, incident: Incident | None, value: bytes) -> Envelope:
+        """The envelope of an event: its sequences, its causes and its link of the chain."""
+        head = state.head
+        subject = fact.incident_id or tenant_stream(state.tenant)
+        sequence = (incident.sequence if incident else head.stream_sequence) + 1
+        event_id = derive_id(subject, str(sequence))
+        salt = chain.salt(head.salt, event_id)
+        envelope = Envelope(
+            id=event_id,
+            source=f"/tenants/{state.tenant}",
+            type=TYPE_OF[type(fact.event)],
+            tenantid=state.tenant,
+            subject=subject,
+            time=rfc3339(fact.at),
+            correlationid=incident.root_cause if incident else fact.cause.id,
+            causationid=fact.cause.id,
+            traceparent=fact.cause.traceparent,
+            sequence=sequence,
+            tenantsequence=head.tenantsequence + 1,
+            recordedtime=fact.at,
+            intakespan=self._span,
+            decider=DECIDER,
+            prevhash=incident.hash if incident else head.stream_hash,
+            datadigest=chain.digest(salt, value),
+            datasalt=salt,
+        )
+        return replace(envelope, hash=chain.link(envelope))
+
+
+def tenant_stream(tenant: str) -> str:
+    """The subject of a tenant's own events."""
+    return derive_id(tenant, "tenant-stream")
+
+
+def placed(incident: Incident, envelope: Envelope, event: events.Event) -> Incident:
+    """The incident with the place of its last event; timers go by the event that set its status."""
+    if isinstance(event, events.StateChange | events.Resolved | events.Closed | events.Merged):
+        sets_status = not isinstance(event, events.Merged) or event.role == "source"
+        if sets_status:
+            incident = incident._replace(status_event=envelope.id)
+    return incident._replace(sequence=envelope.sequence, hash=envelope.hash)
+
+
+def _complete(state: TenantState, key: str, last: Envelope | None) -> None:
+    """Add to the outcome of a command of this batch where its last event stands and what the incident is then."""
+    outcome = state.outcomes.get(key)
+    if outcome is None or outcome.tenantsequence or outcome.reason:
+        return
+    incident = state.incidents.get(outcome.incident_id)
+    outcome = replace(outcome, tenantsequence=last.tenantsequence if last else state.head.tenantsequence)
+    if incident is not None:
+        sequence = last.sequence if last else incident.sequence
+        outcome = replace(
+            outcome,
+            number=incident.number,
+            status=incident.status,
+            revision=incident.revision,
+            sequence=sequence,
+        )
+    state.outcomes.put(key, outcome)
+
+
+def _result(command_id: str, outcome: Outcome) -> events.CommandResult:
+    if outcome.reason:
+        return events.CommandRejected(command_id, outcome.reason, outcome.detail, outcome.incident_id)
+    return events.CommandAccepted(
+        command_id=command_id,
+        incident_id=outcome.incident_id,
+        number=outcome.number,
+        status=outcome.status,
+        revision=outcome.revision,
+        sequence=outcome.sequence,
+        tenantsequence=outcome.tenantsequence,
+    )

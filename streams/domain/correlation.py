@@ -1,0 +1,134 @@
+"""Which signals belong together: rules, keys and windows.
+
+A signal has exactly one correlation key, that of the first rule that applies, and windows are laid over the provider's
+own clock: so the grouping does not depend on the order of arrival, as long as signals are late by at most the rule's
+``lateness_ms`` and no growth limit cuts in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import NamedTuple
+
+from streams.domain.signals import Signal
+
+MINUTE_MS = 60_000
+DAY_MS = 86_400_000
+
+
+FIELDS = frozenset(
+    {
+        "title",
+        "severity",
+        "service",
+        "host",
+        "error_type",
+        "rule",
+        "kind",
+        "connector",
+        "integration_id",
+        "fingerprint",
+    }
+)
+"""Attributes of a signal that rules may name; beside them, ``labels.<name>``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule: signals of ``kind`` whose fields equal ``match`` are grouped by ``key_fields`` within ``window_ms``.
+
+    A field is an attribute of ``Signal`` or ``labels.<name>``. One incident takes at most ``max_alerts`` alerts and
+    spans at most ``max_age_ms``; what comes after opens its continuation.
+    """
+
+    name: str
+    version: int
+    key_fields: tuple[str, ...]
+    window_ms: int
+    kind: str = "alert"
+    match: Mapping[str, str] = field(default_factory=dict)
+    lateness_ms: int = 5 * MINUTE_MS
+    max_age_ms: int = DAY_MS
+    max_alerts: int = 5_000
+
+    def __post_init__(self) -> None:
+        """Put the key fields in one order, so that a key does not depend on how they were listed."""
+        object.__setattr__(self, "key_fields", tuple(sorted(self.key_fields)))
+
+    @property
+    def reach_ms(self) -> int:
+        """How far from a window's edge a signal may be to belong to it."""
+        return self.window_ms + self.lateness_ms
+
+
+DEFAULT_RULES: tuple[Rule, ...] = (
+    Rule("service-error", 1, ("service", "error_type"), 10 * MINUTE_MS),
+    Rule("rule-host", 1, ("rule", "host"), 10 * MINUTE_MS),
+    Rule("report-service", 1, ("service",), 30 * MINUTE_MS, kind="report"),
+)
+
+
+class Window(NamedTuple):
+    """An incident's place on the time line of one correlation key.
+
+    ``first`` and ``last`` are event times; ``touched`` is the recorded time of the last signal that it took.
+    """
+
+    incident_id: str
+    first: int
+    last: int
+    touched: int
+
+    def distance(self, at: int) -> int:
+        """How far an event time lies outside the window, 0 inside."""
+        return max(self.first - at, at - self.last, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Why a signal is grouped as it is."""
+
+    rule: Rule
+    key: str
+
+
+def value_of(signal: Signal, name: str) -> str:
+    """The value of a field that rules may name; empty where the signal has none."""
+    if name in FIELDS:
+        return str(getattr(signal, name))
+    return signal.labels.get(name.removeprefix("labels."), "") if name.startswith("labels.") else ""
+
+
+def match(rules: Sequence[Rule], signal: Signal) -> Match | None:
+    """The first rule that applies, with the signal's key under it; none when no rule does."""
+    for rule in rules:
+        if rule.kind != signal.kind:
+            continue
+        values = [value_of(signal, name) for name in rule.key_fields]
+        if all(values) and all(value_of(signal, name) == value for name, value in rule.match.items()):
+            return Match(rule, correlation_key(rule, values))
+    return None
+
+
+def correlation_key(rule: Rule, values: Sequence[str]) -> str:
+    """``<rule>:<version>:<digest>`` of the values of the rule's key fields, in the order of the fields' names."""
+    digest = blake2b("".join(f"{len(value)}:{value}" for value in values).encode(), digest_size=8).hexdigest()
+    return f"{rule.name}:{rule.version}:{digest}"
+
+
+def reachable(windows: Sequence[Window], at: int, rule: Rule) -> list[Window]:
+    """The windows within reach of an event time: the nearest first, of two as near the earlier."""
+    found = [window for window in windows if window.distance(at) <= rule.reach_ms]
+    return sorted(found, key=lambda window: (window.distance(at), window.first)) if len(found) > 1 else found
+
+
+def is_full(window: Window, at: int, alert_count: int, rule: Rule) -> bool:
+    """Whether a growth limit keeps the window's incident from taking a signal of this event time."""
+    return alert_count >= rule.max_alerts or max(window.last, at) - min(window.first, at) > rule.max_age_ms
+
+
+def expires(window: Window, rule: Rule) -> int:
+    """The recorded time after which no signal that is on time can reach the window any more."""
+    return window.touched + rule.reach_ms + rule.lateness_ms

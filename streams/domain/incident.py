@@ -1,0 +1,382 @@
+"""One incident: what it is, how events change it, and what commands do to it.
+
+``evolve`` is the only fold: the orchestrator, projections, as-of reads and verification use it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple, assert_never
+
+from streams.domain import commands, events
+from streams.domain.errors import Reason, Rejected
+from streams.domain.lifecycle import FINAL, Status, check_mergeable, transition
+from streams.domain.signals import SEVERITIES
+
+MAX_EXTERNALS = 100
+MAX_TITLE = 500
+MAX_TEXT = 16_000
+EDITABLE = ("title", "service", "description")
+
+
+class Incident(NamedTuple):
+    """The state of an incident; times in milliseconds of recorded time, 0 meaning not yet.
+
+    ``revision`` moves only with what people edit, so that a storm of alerts does not make every ``If-Match`` stale.
+    ``sequence`` and ``hash`` are those of its last event. ``status_event`` is the id of the event that set the status:
+    timers name it, so that a timer of an earlier resolution cannot close a reopened incident.
+    """
+
+    id: str
+    number: int
+    title: str
+    status: str
+    severity: str
+    service: str = ""
+    description: str = ""
+    assignee: str = ""
+    acknowledged_by: str = ""
+    acknowledged_at: int = 0
+    severity_by_hand: bool = False
+    created_at: int = 0
+    updated_at: int = 0
+    resolved_at: int = 0
+    closed_at: int = 0
+    archived_at: int = 0
+    revision: int = 1
+    sequence: int = 0
+    hash: str = ""
+    status_event: str = ""
+    root_cause: str = ""
+    alert_count: int = 0
+    repeat_count: int = 0
+    firing_count: int = 0
+    first_signal_at: int = 0
+    last_signal_at: int = 0
+    merged_into: str = ""
+    related_to: str = ""
+    relation: str = ""
+    rule: str = ""
+    correlation_key: str = ""
+    externals: tuple[events.External, ...] = ()
+
+
+def evolve(incident: Incident | None, event: events.IncidentEvent, *, id_: str, at: int, cause: str = "") -> Incident:
+    """The incident after an event; total over ``IncidentEvent``.
+
+    ``at`` is the event's recorded time, ``cause`` its root cause (used by ``Declared``). Raises ``ValueError`` when the
+    first event is not ``Declared`` or a later one is: such a history was damaged.
+    """
+    if isinstance(event, events.Declared):
+        if incident is not None:
+            raise ValueError(f"{id_} was declared twice")
+        return _declared(event, id_, at, cause)
+    if incident is None:
+        raise ValueError(f"the history of {id_} begins with {type(event).__name__}")
+    match event:
+        case events.AlertsAttached(alerts):
+            return _attached(incident, alerts, at)
+        case events.AlertsRepeated(alerts):
+            return incident._replace(repeat_count=incident.repeat_count + len(alerts), updated_at=at)
+        case events.AlertsResolved(alerts):
+            return incident._replace(firing_count=max(0, incident.firing_count - len(alerts)), updated_at=at)
+        case events.NoteAdded() | events.EffectDelivered() | events.EffectFailed():
+            return incident._replace(updated_at=at)
+        case events.Archived():
+            return incident._replace(archived_at=at, updated_at=at)
+        case _:
+            return _edited(incident, event, at)._replace(revision=incident.revision + 1, updated_at=at)
+
+
+_Edit = (
+    events.Acknowledged
+    | events.StateChange
+    | events.Resolved
+    | events.Closed
+    | events.Assigned
+    | events.SeverityChanged
+    | events.FieldChanged
+    | events.Merged
+)
+
+
+def _declared(event: events.Declared, id_: str, at: int, cause: str) -> Incident:
+    return Incident(
+        id=id_,
+        number=event.number,
+        title=event.title,
+        status=event.status,
+        severity=event.severity,
+        service=event.service,
+        description=event.description,
+        severity_by_hand=not event.actor.startswith("system:"),
+        created_at=at,
+        updated_at=at,
+        root_cause=cause,
+        related_to=event.related_to,
+        relation=event.relation,
+        rule=event.rule,
+        correlation_key=event.correlation_key,
+    )
+
+
+def _attached(incident: Incident, alerts: tuple[events.Alert, ...], at: int) -> Incident:
+    times = [alert.event_time for alert in alerts]
+    found = [events.External(a.connector, a.integration_id, a.external_id) for a in alerts if a.external_id]
+    return incident._replace(
+        alert_count=incident.alert_count + len(alerts),
+        firing_count=incident.firing_count + len(alerts),
+        first_signal_at=min((at for at in (incident.first_signal_at, *times) if at), default=0),
+        last_signal_at=max(incident.last_signal_at, *times) if times else incident.last_signal_at,
+        updated_at=at,
+        externals=_with_externals(incident, found) if found else incident.externals,
+    )
+
+
+def _with_externals(incident: Incident, more: Iterable[events.External]) -> tuple[events.External, ...]:
+    """The incident's external objects and more, each once, the first ``MAX_EXTERNALS``."""
+    return tuple(dict.fromkeys((*incident.externals, *more)))[:MAX_EXTERNALS]
+
+
+def _edited(incident: Incident, event: _Edit, at: int) -> Incident:
+    match event:
+        case events.Acknowledged(actor):
+            return incident._replace(acknowledged_by=actor, acknowledged_at=at)
+        case events.StateChange(to=to):
+            return incident._replace(status=to, resolved_at=0 if to == Status.OPEN else incident.resolved_at)
+        case events.Resolved():
+            return incident._replace(status=Status.RESOLVED.value, resolved_at=at)
+        case events.Closed(to=to):
+            return incident._replace(status=to, closed_at=at)
+        case events.Assigned(assignee):
+            return incident._replace(assignee=assignee)
+        case events.SeverityChanged(severity, actor=actor):
+            return incident._replace(severity=severity, severity_by_hand=not actor.startswith("system:"))
+        case events.FieldChanged(field, value):
+            return _set(incident, field, value)
+        case events.Merged():
+            return _merged(incident, event, at)
+        case _:
+            assert_never(event)
+
+
+def _set(incident: Incident, field: str, value: str) -> Incident:
+    match field:
+        case "title":
+            return incident._replace(title=value)
+        case "service":
+            return incident._replace(service=value)
+        case "description":
+            return incident._replace(description=value)
+        case _:
+            raise ValueError(f"{field} is no field that people edit")
+
+
+def _merged(incident: Incident, event: events.Merged, at: int) -> Incident:
+    if event.role == "source":
+        return incident._replace(status=Status.CLOSED.value, closed_at=at, merged_into=event.other, firing_count=0)
+    return incident._replace(
+        alert_count=incident.alert_count + event.alert_count,
+        repeat_count=incident.repeat_count + event.repeat_count,
+        firing_count=incident.firing_count + event.firing_count,
+        externals=_with_externals(incident, event.externals),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Timers:
+    """How long after being resolved an incident closes, and after being closed leaves memory (ms; 0: never)."""
+
+    close_after_ms: int
+    archive_after_ms: int
+
+    def close_due(self, now: int) -> int:
+        """When an incident resolved now is to be closed, 0 for never."""
+        return now + self.close_after_ms if self.close_after_ms else 0
+
+    def archive_due(self, now: int) -> int:
+        """When an incident closed now is to be archived, 0 for never."""
+        return now + self.archive_after_ms if self.archive_after_ms else 0
+
+
+IncidentCommand = (
+    commands.Acknowledge
+    | commands.ChangeState
+    | commands.Assign
+    | commands.SetSeverity
+    | commands.ChangeFields
+    | commands.AddNote
+    | commands.FireTimer
+    | commands.RecordEffect
+)
+
+
+def decide(incident: Incident, command: IncidentCommand, *, now: int, timers: Timers) -> list[events.IncidentEvent]:
+    """The events that a command causes; none where the incident already is as asked.
+
+    Raises ``Rejected`` with the reason when the incident does not allow it.
+    """
+    if incident.merged_into and not isinstance(command, commands.FireTimer | commands.RecordEffect):
+        raise Rejected(Reason.MERGED_INCIDENT, f"merged into {incident.merged_into}")
+    match command:
+        case commands.Acknowledge(_, actor, via):
+            if incident.status in FINAL:
+                raise Rejected(
+                    Reason.ILLEGAL_TRANSITION, f"an incident that is {incident.status} needs no acknowledgement"
+                )
+            return [] if incident.acknowledged_by else [events.Acknowledged(actor, via)]
+        case commands.ChangeState():
+            check_revision(incident, command.expected_revision)
+            return _change_state(incident, command, now, timers)
+        case commands.Assign():
+            check_revision(incident, command.expected_revision)
+            if command.assignee == incident.assignee:
+                return []
+            _check_length("assignee", command.assignee, MAX_TITLE)
+            return [events.Assigned(command.assignee, incident.assignee, command.actor)]
+        case commands.SetSeverity():
+            return _set_severity(incident, command)
+        case commands.ChangeFields():
+            return _change_fields(incident, command)
+        case commands.AddNote(_, text, actor, via):
+            if not text.strip():
+                raise Rejected(Reason.EMPTY_VALUE, "a note needs text")
+            _check_length("text", text, MAX_TEXT)
+            return [events.NoteAdded(text, actor, via)]
+        case commands.FireTimer():
+            return _fire(incident, command, now, timers)
+        case commands.RecordEffect():
+            return [_effect(command)]
+        case _:
+            assert_never(command)
+
+
+def declare(command: commands.Declare, number: int) -> events.Declared:
+    """The beginning of an incident that a person declares; raises ``Rejected`` for values outside their limits."""
+    if not command.title.strip():
+        raise Rejected(Reason.EMPTY_VALUE, "an incident needs a title")
+    _check_length("title", command.title, MAX_TITLE)
+    _check_length("service", command.service, MAX_TITLE)
+    _check_length("description", command.description, MAX_TEXT)
+    _check_severity(command.severity)
+    return events.Declared(
+        number=number,
+        title=command.title,
+        severity=command.severity,
+        status=Status.DRAFT if command.draft else Status.OPEN,
+        service=command.service,
+        description=command.description,
+        actor=command.actor,
+    )
+
+
+def merge(
+    source: Incident, target: Incident, command: commands.Merge, *, now: int, timers: Timers
+) -> tuple[events.Merged, events.Merged]:
+    """The events on the source and on the target; raises ``Rejected`` when either does not allow it."""
+    if source.id == target.id:
+        raise Rejected(Reason.SAME_INCIDENT, "an incident cannot be merged into itself")
+    check_revision(source, command.expected_revision)
+    for incident in (source, target):
+        if incident.merged_into:
+            raise Rejected(Reason.MERGED_INCIDENT, f"INC-{incident.number} was merged into {incident.merged_into}")
+    check_mergeable(source.status)
+    if target.status in FINAL:
+        raise Rejected(Reason.ILLEGAL_TRANSITION, f"INC-{target.number} is {target.status} and takes no other in")
+    counts = (source.alert_count, source.repeat_count, source.firing_count)
+    return (
+        events.Merged("source", target.id, command.actor, *counts, due=timers.archive_due(now)),
+        events.Merged("target", source.id, command.actor, *counts, externals=source.externals),
+    )
+
+
+def check_revision(incident: Incident, expected: int) -> None:
+    """Raise ``Rejected`` when the sender saw another revision (0: it does not care)."""
+    if expected and expected != incident.revision:
+        raise Rejected(Reason.STALE_REVISION, f"the revision is {incident.revision}, not {expected}")
+
+
+def _check_length(name: str, value: str, most: int) -> None:
+    if len(value) > most:
+        raise Rejected(Reason.TOO_LONG, f"{name} has {len(value)} characters, at most {most} are taken")
+
+
+def _check_severity(severity: str) -> None:
+    if severity not in SEVERITIES:
+        raise Rejected(Reason.UNKNOWN_SEVERITY, f"{severity!r} is none of {', '.join(SEVERITIES)}")
+
+
+def _change_state(
+    incident: Incident, command: commands.ChangeState, now: int, timers: Timers
+) -> list[events.IncidentEvent]:
+    if command.to == incident.status:
+        return []
+    _check_length("reason", command.reason, MAX_TEXT)
+    target = transition(incident.status, command.to, now=now, resolved_at=incident.resolved_at).target
+    return [moved(incident, target, command.actor, command.reason, command.via, now, timers)]
+
+
+def moved(
+    incident: Incident, target: Status, actor: str, reason: str, via: str, now: int, timers: Timers
+) -> events.IncidentEvent:
+    """The event that says that the status became ``target``; the caller has checked that it may."""
+    if target is Status.RESOLVED:
+        return events.Resolved(incident.status, actor, reason, via, timers.close_due(now))
+    if target in FINAL:
+        return events.Closed(incident.status, target, actor, reason, via, timers.archive_due(now))
+    return events.StateChange(incident.status, target, actor, reason, via)
+
+
+def _set_severity(incident: Incident, command: commands.SetSeverity) -> list[events.IncidentEvent]:
+    check_revision(incident, command.expected_revision)
+    _check_severity(command.severity)
+    if command.severity == incident.severity:
+        return []
+    return [events.SeverityChanged(command.severity, incident.severity, command.actor)]
+
+
+def _change_fields(incident: Incident, command: commands.ChangeFields) -> list[events.IncidentEvent]:
+    check_revision(incident, command.expected_revision)
+    changes: list[events.IncidentEvent] = []
+    for name, value in sorted(command.fields.items()):
+        if name not in EDITABLE:
+            raise Rejected(Reason.UNKNOWN_FIELD, f"{name!r} is none of {', '.join(EDITABLE)}")
+        _check_length(name, value, MAX_TEXT if name == "description" else MAX_TITLE)
+        if name == "title" and not value.strip():
+            raise Rejected(Reason.EMPTY_VALUE, "an incident needs a title")
+        previous = {"title": incident.title, "service": incident.service, "description": incident.description}[name]
+        if value != previous:
+            changes.append(events.FieldChanged(name, value, previous, command.actor))
+    return changes
+
+
+def _fire(incident: Incident, command: commands.FireTimer, now: int, timers: Timers) -> list[events.IncidentEvent]:
+    if incident.status_event != command.cause_id:
+        raise Rejected(Reason.NOT_DUE, "the incident has moved on since the timer was set")
+    if command.timer == "close":
+        reason = "not reopened in time"
+        return [moved(incident, Status.CLOSED, command.actor, reason, "", now, timers)]
+    return [events.Archived(command.actor)]
+
+
+def _effect(command: commands.RecordEffect) -> events.IncidentEvent:
+    if command.status == "delivered":
+        return events.EffectDelivered(
+            command.intent_id,
+            command.connector,
+            command.integration_id,
+            command.action,
+            command.attempts,
+            command.external_ref,
+            command.detail,
+        )
+    return events.EffectFailed(
+        command.intent_id,
+        command.connector,
+        command.integration_id,
+        command.action,
+        command.attempts,
+        expired=command.status == "expired",
+        detail=command.detail,
+    )

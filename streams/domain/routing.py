@@ -1,0 +1,51 @@
+"""Which side effects an event causes: event and subscriptions to intents (R7)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from streams.domain import events
+from streams.domain.envelope import Envelope, derive_id
+from streams.domain.incident import Incident
+from streams.domain.state import Subscription
+
+PAGE_WORTH_MS = 3_600_000
+"""How long an effect on a provider's incident is worth sending: later, its state has moved on without us."""
+
+
+def intents(
+    envelope: Envelope, event: events.Event, incident: Incident, subscriptions: Iterable[Subscription]
+) -> Iterator[events.Intent]:
+    """The intents that an event of an incident causes, one for each external object of each subscribed integration.
+
+    Nothing goes back to the integration through which the event came.
+    """
+    via = getattr(event, "via", "")
+    for subscription in subscriptions:
+        action = next((action for type_, action in subscription.actions if type_ == envelope.type), "")
+        if not action or subscription.integration_id == via:
+            continue
+        for external in incident.externals:
+            if external.integration_id == subscription.integration_id:
+                intent_id = derive_id(envelope.id, subscription.subscription_id, external.external_id)
+                yield events.Intent(
+                    intent_id=intent_id,
+                    incident_id=incident.id,
+                    connector=subscription.connector,
+                    integration_id=subscription.integration_id,
+                    action=action,
+                    external_id=external.external_id,
+                    idempotency_key=intent_id,
+                    event_id=envelope.id,
+                    created=envelope.recordedtime,
+                    not_after=envelope.recordedtime + PAGE_WORTH_MS,
+                    payload=_payload(event, incident),
+                )
+
+
+def _payload(event: events.Event, incident: Incident) -> dict[str, str]:
+    payload = {"number": str(incident.number), "title": incident.title, "status": incident.status}
+    for name in ("actor", "text", "reason"):
+        if value := getattr(event, name, ""):
+            payload[name] = value
+    return payload

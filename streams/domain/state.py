@@ -1,0 +1,327 @@
+"""A tenant's state: tables of immutable items, with a journal that can take a message back.
+
+An item is what the state topic stores under one key. Everything else (indexes, the order of expiry) is derived from the
+items and rebuilt when they are loaded.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from streams.domain.correlation import DAY_MS, DEFAULT_RULES, Rule, Window
+from streams.domain.incident import Incident, Timers
+
+Value = TypeVar("Value")
+
+SEEN_FOR_MS = 3 * DAY_MS
+"""How long a delivery id is remembered: longer than the 48 h for which PagerDuty retries."""
+
+OUTCOMES_FOR_MS = DAY_MS
+"""How long a command's outcome is kept and answered again (R4)."""
+
+
+class Head(NamedTuple):
+    """Counters of a tenant; ``clock`` is its recorded time, which never goes back.
+
+    ``stream_sequence`` and ``stream_hash`` are those of the tenant's own stream (events outside any incident). ``salt``
+    keys the salts of data digests. ``poison`` counts undecidable messages since ``poison_since``.
+    """
+
+    clock: int = 0
+    next_number: int = 1
+    tenantsequence: int = 0
+    stream_sequence: int = 0
+    stream_hash: str = ""
+    salt: str = ""
+    poison: int = 0
+    poison_since: int = 0
+    parked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """Which events go to which connector: pairs of event type and action."""
+
+    subscription_id: str
+    connector: str
+    integration_id: str
+    actions: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NamedRule:
+    """A tenant's own correlation rule and its place among the others."""
+
+    position: int
+    rule: Rule
+
+
+@dataclass(frozen=True, slots=True)
+class Preferences:
+    """A tenant's preferences."""
+
+    auto_resolve: bool = False
+    close_after_ms: int = 3 * DAY_MS
+    archive_after_ms: int = 7 * DAY_MS
+
+    @property
+    def timers(self) -> Timers:
+        """What the lifecycle needs of them."""
+        return Timers(self.close_after_ms, self.archive_after_ms)
+
+
+class AlertState(NamedTuple):
+    """What is known of an alert: the incident that holds it (empty: none yet) and its newest state by event time."""
+
+    incident_id: str
+    resolved: bool
+    event_time: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a command: ``reason`` is empty when it was accepted. ``content`` is a digest of what it asked."""
+
+    content: str
+    at: int
+    incident_id: str = ""
+    reason: str = ""
+    detail: str = ""
+    number: int = 0
+    status: str = ""
+    revision: int = 0
+    sequence: int = 0
+    tenantsequence: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SeenIds:
+    """Digests of the delivery ids of one batch, each of ``IDENTITY_BYTES`` bytes, one after the other."""
+
+    at: int
+    digests: bytes
+
+
+class Journal:
+    """What was changed since the last commit: enough to take changes back, and to know which items to write."""
+
+    __slots__ = ("changed", "undo")
+
+    def __init__(self) -> None:
+        self.undo: list[tuple[Callable[[Any, Any], None], Any, Any]] = []
+        self.changed: dict[tuple[str, str, str], None] = {}
+
+    def rollback(self, mark: int) -> None:
+        """Take back everything after ``mark``, a former ``len(undo)``; what was touched still counts as changed."""
+        while len(self.undo) > mark:
+            restore, key, old = self.undo.pop()
+            restore(key, old)
+
+    def clear(self) -> None:
+        """Forget the changes: they were committed."""
+        self.undo.clear()
+        self.changed.clear()
+
+
+class Table(Generic[Value]):
+    """Items of one kind by key; every change is journaled and told to ``on_change`` (key, old or None, new or None)."""
+
+    __slots__ = ("_items", "_journal", "_kind", "_on_change", "_tenant")
+
+    def __init__(
+        self,
+        tenant: str,
+        kind: str,
+        journal: Journal,
+        on_change: Callable[[str, Value | None, Value | None], None] | None = None,
+    ) -> None:
+        self._items: dict[str, Value] = {}
+        self._tenant = tenant
+        self._kind = kind
+        self._journal = journal
+        self._on_change = on_change
+
+    def get(self, key: str) -> Value | None:
+        """The item, or none."""
+        return self._items.get(key)
+
+    def put(self, key: str, value: Value) -> None:
+        """Add or replace an item."""
+        self._write(key, value)
+
+    def drop(self, key: str) -> None:
+        """Remove an item; removing what is not there changes nothing."""
+        if key in self._items:
+            self._write(key, None)
+
+    def load(self, key: str, value: Value | None) -> None:
+        """Take an item as it was stored: nothing is journaled."""
+        self._set(key, value)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._items)
+
+    def values(self) -> Iterator[Value]:
+        """The items, in the order in which they came."""
+        return iter(self._items.values())
+
+    def _write(self, key: str, value: Value | None) -> None:
+        self._journal.undo.append((self._set, key, self._items.get(key)))
+        self._journal.changed[self._tenant, self._kind, key] = None
+        self._set(key, value)
+
+    def _set(self, key: str, value: Value | None) -> None:
+        old = self._items.pop(key, None) if value is None else self._items.get(key)
+        if value is not None:
+            self._items[key] = value
+        if self._on_change is not None:
+            self._on_change(key, old, value)
+
+
+KINDS = ("head", "incident", "alert", "window", "outcome", "seen", "subscription", "rule", "preferences")
+"""Item kinds, as they stand in the keys of the state topic."""
+
+ONLY = "-"
+"""The key of kinds of which a tenant has one item."""
+
+
+@dataclass(slots=True)
+class TenantState:
+    """Everything that decisions about a tenant depend on."""
+
+    tenant: str
+    journal: Journal
+    heads: Table[Head] = field(init=False)
+    incidents: Table[Incident] = field(init=False)
+    alerts: Table[AlertState] = field(init=False)
+    windows: Table[tuple[Window, ...]] = field(init=False)
+    outcomes: Table[Outcome] = field(init=False)
+    seen: Table[SeenIds] = field(init=False)
+    subscriptions: Table[Subscription] = field(init=False)
+    own_rules: Table[NamedRule] = field(init=False)
+    preference: Table[Preferences] = field(init=False)
+    rules: tuple[Rule, ...] = field(init=False, default=DEFAULT_RULES)
+    alerts_of: dict[str, set[str]] = field(init=False, default_factory=dict)
+    known: dict[bytes, None] = field(init=False, default_factory=dict)
+    fresh: list[bytes] = field(init=False, default_factory=list)
+    expiry: list[tuple[int, str, str]] = field(init=False, default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Make the tables and tie the derived indexes to them."""
+        self.heads = Table(self.tenant, "head", self.journal)
+        self.incidents = Table(self.tenant, "incident", self.journal)
+        self.alerts = Table(self.tenant, "alert", self.journal, self._index_alert)
+        self.windows = Table(self.tenant, "window", self.journal, self._expire_window)
+        self.outcomes = Table(self.tenant, "outcome", self.journal, self._expire_outcome)
+        self.seen = Table(self.tenant, "seen", self.journal, self._index_seen)
+        self.subscriptions = Table(self.tenant, "subscription", self.journal)
+        self.own_rules = Table(self.tenant, "rule", self.journal, self._sort_rules)
+        self.preference = Table(self.tenant, "preferences", self.journal)
+
+    def table(self, kind: str) -> Table[Any]:
+        """The table of a kind of ``KINDS``."""
+        tables: dict[str, Table[Any]] = {
+            "head": self.heads,
+            "incident": self.incidents,
+            "alert": self.alerts,
+            "window": self.windows,
+            "outcome": self.outcomes,
+            "seen": self.seen,
+            "subscription": self.subscriptions,
+            "rule": self.own_rules,
+            "preferences": self.preference,
+        }
+        return tables[kind]
+
+    @property
+    def head(self) -> Head:
+        """The counters; those of a new tenant where there are none."""
+        return self.heads.get(ONLY) or Head()
+
+    def set_head(self, **changes: Any) -> Head:
+        """Replace some of the counters."""
+        head = self.head._replace(**changes)
+        self.heads.put(ONLY, head)
+        return head
+
+    @property
+    def preferences(self) -> Preferences:
+        """The preferences; the defaults where none were set."""
+        return self.preference.get(ONLY) or Preferences()
+
+    def remember(self, digest: bytes) -> None:
+        """Note a delivery id; ``keep_seen`` makes an item of all that a batch noted."""
+        self.journal.undo.append((self._forget, digest, None))
+        self.known[digest] = None
+        self.fresh.append(digest)
+
+    def keep_seen(self, key: str) -> None:
+        """Make an item of the delivery ids noted since the last call, under the batch's key."""
+        if self.fresh:
+            self.seen.put(key, SeenIds(self.head.clock, b"".join(self.fresh)))
+            self.fresh.clear()
+
+    def _forget(self, digest: bytes, _: None) -> None:
+        self.known.pop(digest, None)
+        self.fresh.pop()
+
+    def _index_alert(self, key: str, old: AlertState | None, new: AlertState | None) -> None:
+        if old is not None and (new is None or new.incident_id != old.incident_id):
+            self.alerts_of.get(old.incident_id, set()).discard(key)
+        if new is not None:
+            self.alerts_of.setdefault(new.incident_id, set()).add(key)
+
+    def _index_seen(self, key: str, old: SeenIds | None, new: SeenIds | None) -> None:
+        for bucket, is_new in ((old, False), (new, True)):
+            for digest in digests_of(bucket) if bucket else ():
+                if is_new:
+                    self.known[digest] = None
+                else:
+                    self.known.pop(digest, None)
+        if new is not None:
+            heapq.heappush(self.expiry, (new.at + SEEN_FOR_MS, "seen", key))
+
+    def _expire_window(self, key: str, old: tuple[Window, ...] | None, new: tuple[Window, ...] | None) -> None:
+        if new is not None and old is None:
+            heapq.heappush(self.expiry, (self.window_expiry(new), "window", key))
+
+    def _expire_outcome(self, key: str, old: Outcome | None, new: Outcome | None) -> None:
+        if new is not None and old is None:
+            heapq.heappush(self.expiry, (new.at + OUTCOMES_FOR_MS, "outcome", key))
+
+    def window_expiry(self, windows: tuple[Window, ...]) -> int:
+        """The recorded time after which the last of a key's windows can be forgotten."""
+        reach = max(rule.reach_ms + rule.lateness_ms for rule in self.rules)
+        return max(window.touched for window in windows) + reach
+
+    def _sort_rules(self, _: str, old: NamedRule | None, new: NamedRule | None) -> None:
+        del old, new
+        own = sorted(self.own_rules.values(), key=lambda named: (named.position, named.rule.name))
+        names = {named.rule.name for named in own}
+        self.rules = (*(named.rule for named in own), *(rule for rule in DEFAULT_RULES if rule.name not in names))
+
+    def expire(self, now: int) -> None:
+        """Forget what recorded time has passed: old delivery ids, outcomes and windows (R2: a function of the log)."""
+        while self.expiry and self.expiry[0][0] < now:
+            _, kind, key = heapq.heappop(self.expiry)
+            windows = self.windows.get(key) if kind == "window" else None
+            if windows is not None and (due := self.window_expiry(windows)) >= now:
+                heapq.heappush(self.expiry, (due, "window", key))
+            else:
+                self.table(kind).drop(key)
+
+
+IDENTITY_BYTES = 12
+"""Length of a delivery id's digest: with 10^9 ids the chance that any two are taken for one is below 10^-10."""
+
+
+def digests_of(bucket: SeenIds) -> Iterator[bytes]:
+    """The digests that a bucket holds."""
+    for start in range(0, len(bucket.digests), IDENTITY_BYTES):
+        yield bucket.digests[start : start + IDENTITY_BYTES]

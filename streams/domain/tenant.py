@@ -1,0 +1,229 @@
+"""Decides one message of a tenant: the entry to the core, which composes its parts and holds no rule of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from hashlib import blake2b
+from typing import Any, Literal, assert_never
+
+from streams.domain import alerts, commands, events
+from streams.domain import incident as incidents
+from streams.domain.chain import tenant_salt
+from streams.domain.correlation import Rule
+from streams.domain.errors import InvalidEvent, Reason, Rejected
+from streams.domain.incident import Incident
+from streams.domain.message import Fact, Message
+from streams.domain.recording import Recorder
+from streams.domain.signals import SEVERITIES, ProviderIngested, Signal
+from streams.domain.state import ONLY, NamedRule, Outcome, Preferences, Subscription, TenantState
+
+Disposition = Literal["decided", "duplicate", "refused", "accepted", "rejected", "answered"]
+
+
+@dataclass(slots=True)
+class Decision:
+    """What a message caused: its events, and where its outcome is kept (empty for what is no command)."""
+
+    disposition: Disposition
+    facts: list[Fact]
+    outcome: str = ""
+
+
+def decide(state: TenantState, message: Message) -> Decision:
+    """Decide a message and fold what it causes into the state.
+
+    Raises ``InvalidEvent`` for input that can never be decided; the caller then rolls the state back and refuses it.
+    """
+    now = _advance(state, message)
+    recorder = Recorder(state, message, now)
+    data = message.data
+    if isinstance(data, Signal | ProviderIngested):
+        identity = alerts.identity(message.envelope)
+        if identity in state.known:
+            return Decision("duplicate", [])
+        state.remember(identity)
+        if isinstance(data, Signal):
+            if data.severity not in SEVERITIES or data.status not in {"firing", "resolved"}:
+                raise InvalidEvent("invalid-signal", f"severity {data.severity!r}, status {data.status!r}")
+            alerts.decide(state, message, data, recorder)
+        else:
+            _ingest(state, message, data, recorder)
+        return Decision("decided", recorder.facts)
+    return _command(state, message, data, recorder)
+
+
+def _advance(state: TenantState, message: Message) -> int:
+    """Move the tenant's clock to the message's recorded time, or to a timer's due time, never back (R2, R8)."""
+    head = state.head
+    due = message.data.due if isinstance(message.data, commands.FireTimer) else 0
+    now = max(head.clock, message.recorded, due)
+    if now != head.clock or not head.salt:
+        salt = head.salt or tenant_salt(state.tenant, message.envelope.id, message.recorded)
+        state.set_head(clock=now, salt=salt)
+        state.expire(now)
+    return now
+
+
+def _ingest(state: TenantState, message: Message, data: ProviderIngested, recorder: Recorder) -> None:
+    """Keep a provider's message, and do what it asks of the incident that holds its object."""
+    if data.problem:
+        raise InvalidEvent("not-understood", data.problem)
+    envelope = message.envelope
+    recorder.record_for_tenant(
+        ProviderIngested(
+            connector=data.connector,
+            integration_id=data.integration_id,
+            provider_type=data.provider_type,
+            action=data.action,
+            external_id=data.external_id,
+            actor=data.actor,
+            text=data.text,
+            raw=data.raw,
+            raw_ref=data.raw_ref,
+            delivery_source=envelope.source,
+            delivery_id=envelope.id,
+        )
+    )
+    known = state.alerts.get(alerts.alert_key(envelope.source, data.external_id)) if data.action != "none" else None
+    incident = alerts.holder(state, known.incident_id) if known else None
+    if incident is None:
+        return
+    actor = data.actor or f"integration:{data.integration_id}"
+    command: incidents.IncidentCommand = (
+        commands.Acknowledge(incident.id, actor, data.integration_id)
+        if data.action == "acknowledge"
+        else commands.AddNote(incident.id, data.text[: incidents.MAX_TEXT], actor, data.integration_id)
+    )
+    try:
+        for event in incidents.decide(incident, command, now=recorder.now, timers=state.preferences.timers):
+            recorder.record(incident.id, event)
+    except Rejected:
+        # What the provider did stays on record as its own message; ours is in a state that does not take it.
+        return
+
+
+def _command(state: TenantState, message: Message, command: commands.Command, recorder: Recorder) -> Decision:
+    command_id, content = message.envelope.id, _content(command)
+    kept = state.outcomes.get(command_id)
+    if kept is not None and kept.content == content:
+        return Decision("answered", [], command_id)
+    if kept is not None:
+        # Under a name of its own, so that the outcome of the first use stays what it was.
+        command_id = f"{command_id}#{content}"
+        outcome = Outcome(
+            content, recorder.now, reason=Reason.REUSED_KEY, detail="the key was used for another command"
+        )
+        state.outcomes.put(command_id, outcome)
+        return Decision("rejected", [], command_id)
+    mark = len(state.journal.undo)
+    try:
+        incident_id = _carry_out(state, command, recorder)
+    except Rejected as error:
+        state.journal.rollback(mark)
+        incident_id = getattr(command, "incident_id", "")
+        state.outcomes.put(command_id, Outcome(content, recorder.now, incident_id, error.reason, error.detail))
+        return Decision("rejected", [], command_id)
+    state.outcomes.put(command_id, Outcome(content, recorder.now, incident_id))
+    return Decision("accepted", recorder.facts, command_id)
+
+
+def _carry_out(state: TenantState, command: commands.Command, recorder: Recorder) -> str:
+    """Record what a command causes; the id of the incident that it was about, or empty."""
+    timers = state.preferences.timers
+    match command:
+        case commands.Declare():
+            return recorder.declare(incidents.declare(command, recorder.next_number())).id
+        case commands.Merge():
+            source, target = _find(state, command.incident_id), _find(state, command.into)
+            on_source, on_target = incidents.merge(source, target, command, now=recorder.now, timers=timers)
+            recorder.record(source.id, on_source)
+            recorder.record(target.id, on_target)
+            return target.id
+        case commands.Release(actor):
+            state.set_head(parked=False, poison=0)
+            recorder.record_for_tenant(events.Configured("tenant", "released", actor))
+            return ""
+        case commands.SetSubscription() | commands.SetRule() | commands.SetPreferences():
+            recorder.record_for_tenant(_configure(state, command))
+            return ""
+        case _:
+            incident = _find(state, command.incident_id)
+            for event in incidents.decide(incident, command, now=recorder.now, timers=timers):
+                recorder.record(incident.id, event)
+                if isinstance(event, events.Archived):
+                    _forget(state, incident.id)
+            return incident.id
+
+
+def _find(state: TenantState, incident_id: str) -> Incident:
+    incident = state.incidents.get(incident_id)
+    if incident is None:
+        raise Rejected(Reason.UNKNOWN_INCIDENT, f"there is no incident {incident_id}, or it is archived")
+    if incident.archived_at:
+        raise Rejected(Reason.ARCHIVED_INCIDENT, f"INC-{incident.number} is archived")
+    return incident
+
+
+def _forget(state: TenantState, incident_id: str) -> None:
+    """Let go of an archived incident's alerts; the incident itself goes when its last event is sealed."""
+    for key in sorted(state.alerts_of.get(incident_id, ())):
+        state.alerts.drop(key)
+
+
+def _configure(
+    state: TenantState, command: commands.SetSubscription | commands.SetRule | commands.SetPreferences
+) -> events.Configured:
+    match command:
+        case commands.SetSubscription():
+            name, actions = command.subscription_id, tuple(sorted(command.actions.items()))
+            if command.active:
+                item = Subscription(name, command.connector, command.integration_id, actions)
+                state.subscriptions.put(name, item)
+            else:
+                state.subscriptions.drop(name)
+            what = "subscription"
+        case commands.SetRule():
+            name, what = command.name, "rule"
+            if command.active:
+                state.own_rules.put(name, NamedRule(command.position, _rule(command)))
+            else:
+                state.own_rules.drop(name)
+        case commands.SetPreferences():
+            name = what = "preferences"
+            preferences = Preferences(command.auto_resolve, command.close_after_ms, command.archive_after_ms)
+            state.preference.put(ONLY, preferences)
+        case _:
+            assert_never(command)
+    return events.Configured(what, name, command.actor, _described(command))
+
+
+def _rule(command: commands.SetRule) -> Rule:
+    if not command.key_fields or command.window_ms <= 0 or command.max_alerts <= 0:
+        raise Rejected(Reason.EMPTY_VALUE, "a rule needs key fields, a window and a limit")
+    return Rule(
+        name=command.name,
+        version=command.version,
+        key_fields=command.key_fields,
+        window_ms=command.window_ms,
+        kind=command.kind,
+        match=command.match,
+        lateness_ms=command.lateness_ms,
+        max_age_ms=command.max_age_ms,
+        max_alerts=command.max_alerts,
+    )
+
+
+def _described(command: commands.Command) -> dict[str, str]:
+    """The command's fields as text, for the record of configuration changes."""
+    described = {}
+    for field in fields(command):
+        value: Any = getattr(command, field.name)
+        described[field.name] = str(sorted(value.items()) if isinstance(value, Mapping) else value)
+    return described
+
+
+def _content(command: commands.Command) -> str:
+    """A digest of what a command asks, by which a key that is used again for something else is noticed."""
+    text = f"{type(command).__name__}{sorted(_described(command).items())}"
+    return blake2b(text.encode(), digest_size=8).hexdigest()

@@ -1,0 +1,62 @@
+"""Reads the state of one partition from its compacted topic, as committed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from streams.domain.errors import IncidentsError
+from streams.runtime.settings import KafkaSettings
+
+_TIMEOUT_S = 30
+
+
+class LogTruncated(IncidentsError):  # noqa: N818
+    """The intake begins after the position of the state: deciding on would leave a hole."""
+
+
+def restore(settings: KafkaSettings, topic: str, partition: int, load: Callable[[bytes, bytes | None], None]) -> int:
+    """Hand every item of a state partition to ``load``, oldest first; the number of records read.
+
+    ``topic`` is the full name. Raises ``KafkaException`` for what no retry mends.
+    """
+    consumer = Consumer(
+        settings.librdkafka()
+        | {
+            "group.id": f"{settings.topic_prefix}incidents-restore",
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "isolation.level": "read_committed",
+            "enable.partition.eof": True,
+            "fetch.wait.max.ms": 50,
+        }
+    )
+    read = 0
+    try:
+        consumer.assign([TopicPartition(topic, partition, 0)])
+        while True:
+            for record in consumer.consume(5000, 0.1):
+                error = record.error()
+                if error is None:
+                    load(record.key() or b"", record.value())
+                    read += 1
+                elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  its only name
+                    return read
+                elif not error.retriable():
+                    raise KafkaException(error)
+    finally:
+        consumer.close()
+
+
+def check_reachable(settings: KafkaSettings, topic: str, partition: int, position: int) -> None:
+    """Raise ``LogTruncated`` when the log no longer holds the offset at which work is to go on."""
+    consumer = Consumer(settings.librdkafka() | {"group.id": f"{settings.topic_prefix}incidents-restore"})
+    try:
+        first, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_TIMEOUT_S)
+    finally:
+        consumer.close()
+    if first > position:
+        raise LogTruncated(f"{topic}[{partition}] begins at {first}, the state is at {position}: restore the archive")
+    if end < position:
+        raise LogTruncated(f"{topic}[{partition}] ends at {end}, the state is at {position}: another log or a lost one")

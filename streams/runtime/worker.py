@@ -1,0 +1,198 @@
+"""The one way to run an agent: Faust brings the batches, each partition has a lane of its own (R3)."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import sys
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import faust
+import structlog
+from confluent_kafka import KafkaException
+from faust.types import TP
+
+from streams.domain.errors import IncidentsError
+from streams.runtime import health
+from streams.runtime.faust_batches import make_app
+from streams.runtime.partition import Partition
+from streams.runtime.ports import Processor, Record
+from streams.runtime.settings import KafkaSettings
+
+log = structlog.get_logger(__name__)
+
+RECORDS_A_TURN = 2000
+CALM_S, STORM_S = 0.01, 0.05
+"""How long a lane waits for more before a turn: in a storm longer, since a transaction costs the same for any size."""
+
+PAUSE_ABOVE, RESUME_BELOW = 8000, 2000
+"""Records waiting in a lane at which fetching of its partition stops and goes on."""
+
+GC_THRESHOLD = (50_000, 20, 1000)
+"""The state is a large and acyclic heap: with the default threshold a quarter of the time goes into walking it."""
+
+EXIT_FATAL = 70
+"""Exit status after an error that only a restart mends (EX_SOFTWARE of sysexits.h)."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSpec:
+    """What an agent reads and where its state is; ``make_processor`` is called with the partition's number."""
+
+    application: str
+    input_topic: str
+    state_topic: str
+    make_processor: Callable[[int], Processor]
+
+
+@dataclass(slots=True)
+class _Lane:
+    """One partition's queue and the task that works it off."""
+
+    partition: Partition
+    waiting: deque[Record] = field(default_factory=deque)
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    idle: asyncio.Event = field(default_factory=asyncio.Event)
+    task: asyncio.Task[None] | None = None
+    last_turn: int = 0
+
+    def clear(self) -> None:
+        """Forget what waits: it is read again from the partition's position."""
+        self.waiting.clear()
+        self.arrived.clear()
+
+
+class Worker:
+    """A process of an agent: joins the group, owns partitions, decides their batches until it is stopped."""
+
+    def __init__(self, settings: KafkaSettings, spec: AgentSpec, instance: str) -> None:
+        self._settings = settings
+        self._spec = spec
+        self._input = settings.topic(spec.input_topic)
+        self._lanes: dict[int, _Lane] = {}
+        self._assigned = False
+        self._threads = ThreadPoolExecutor(thread_name_prefix="lane")
+        self._app = make_app(
+            settings,
+            application=spec.application,
+            instance=instance,
+            input_topic=self._input,
+            positions=self._positions,
+        )
+        source = self._app.topic(
+            self._input, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
+        )
+        self._app.agent(source, name=spec.application)(self._dispatch)
+        self._app.on_partitions_revoked.connect(self._revoked)
+
+    def run(self, metrics_port: int = 0) -> None:
+        """Run until SIGTERM or SIGINT; ends the process with ``EXIT_FATAL`` when only a restart can help."""
+        gc.set_threshold(*GC_THRESHOLD)
+        if metrics_port:
+            health.serve(metrics_port, self._checks)
+        worker = faust.Worker(self._app, loglevel="WARN", quiet=True, blocking_timeout=None, override_logging=False)
+        worker.execute_from_commandline()
+
+    def _checks(self) -> Mapping[str, str]:
+        paused = [f"{n}: {lane.partition.paused}" for n, lane in self._lanes.items() if lane.partition.paused]
+        return {
+            "assignment": "ok" if self._assigned else "no assignment yet",
+            "partitions": "; ".join(paused) or "ok",
+        }
+
+    async def _dispatch(self, stream: Any) -> None:
+        """The agent's body: hand each batch to its partition's lane."""
+        async for event in stream.noack().events():
+            message = event.message
+            lane = self._lanes.get(message.partition)
+            if lane is None or message.generation_id != self._app.consumer_generation_id:
+                continue  # of an earlier assignment: it comes again
+            lane.waiting.extend(message.value)
+            lane.idle.clear()
+            lane.arrived.set()
+            if len(lane.waiting) > PAUSE_ABOVE:
+                self._app.consumer.pause_partitions({TP(self._input, message.partition)})
+
+    async def _work(self, lane: _Lane) -> None:
+        """A lane's task: turn after turn, for as long as the partition is here."""
+        loop = asyncio.get_running_loop()
+        tp = TP(self._input, lane.partition.number)
+        while True:
+            if not lane.waiting:
+                lane.arrived.clear()
+                lane.idle.set()
+                await lane.arrived.wait()
+                lane.idle.clear()
+            if len(lane.waiting) < RECORDS_A_TURN:
+                await asyncio.sleep(STORM_S if lane.last_turn > RECORDS_A_TURN // 10 else CALM_S)
+            records = [lane.waiting.popleft() for _ in range(min(len(lane.waiting), RECORDS_A_TURN))]
+            if records:
+                await loop.run_in_executor(self._threads, self._turn, lane, records)
+                lane.last_turn = len(records)
+            if len(lane.waiting) < RESUME_BELOW:
+                self._app.consumer.resume_partitions({tp})
+
+    def _turn(self, lane: _Lane, records: Sequence[Record]) -> None:
+        partition = lane.partition
+        if records[0].offset > partition.position and not partition.paused:
+            self._die(partition.number, f"offset {records[0].offset} came, {partition.position} was expected")
+        try:
+            partition.turn(records)
+        except (IncidentsError, KafkaException) as error:
+            self._die(partition.number, repr(error))
+
+    def _die(self, number: int, why: str) -> None:
+        """Leave at once: a clean shutdown can hang, and another worker owns the partition or should."""
+        if self._lanes.get(number) is not None:
+            log.critical("worker ends", partition=number, why=why)
+            sys.stderr.flush()
+            os._exit(EXIT_FATAL)
+
+    async def _revoked(self, *_: Any, **__: Any) -> None:
+        """Before a rebalance: finish the turns in flight, so that no transaction is left to be fenced."""
+        for lane in self._lanes.values():
+            lane.clear()
+            lane.arrived.set()
+        await asyncio.gather(*(lane.idle.wait() for lane in self._lanes.values()))
+
+    async def _positions(self, numbers: list[int]) -> Mapping[int, int]:
+        """Open the partitions that are new here, keep those that stayed, close those that left."""
+        for number in [number for number in self._lanes if number not in numbers]:
+            self._close(self._lanes.pop(number))
+        opened = await asyncio.gather(*(self._open(number) for number in numbers if number not in self._lanes))
+        for lane in opened:
+            lane.task = asyncio.create_task(self._work(lane))
+            self._lanes[lane.partition.number] = lane
+        self._assigned = True
+        log.info("assigned", partitions={n: lane.partition.position for n, lane in self._lanes.items()})
+        return {number: lane.partition.position for number, lane in self._lanes.items()}
+
+    async def _open(self, number: int) -> _Lane:
+        spec = self._spec
+
+        def open_() -> Partition:
+            return Partition(
+                self._settings,
+                application=spec.application,
+                input_topic=spec.input_topic,
+                state_topic=spec.state_topic,
+                number=number,
+                processor=spec.make_processor(number),
+            )
+
+        try:
+            return _Lane(await asyncio.get_running_loop().run_in_executor(self._threads, open_))
+        except (IncidentsError, KafkaException) as error:
+            log.critical("partition cannot be opened", partition=number, why=repr(error))
+            sys.stderr.flush()
+            os._exit(EXIT_FATAL)
+
+    def _close(self, lane: _Lane) -> None:
+        if lane.task is not None:
+            lane.task.cancel()
+        lane.partition.close()

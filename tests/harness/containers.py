@@ -1,0 +1,42 @@
+"""The same servers in containers, for machines with a Docker engine (asked for with INCIDENTS_TEST_CONTAINERS=1)."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+KAFKA_IMAGE = "confluentinc/cp-kafka:8.1.0"  # the start script of Testcontainers needs the paths of this image
+POSTGRES_IMAGE = "postgres:18"
+S3_IMAGE = "minio/minio:RELEASE.2025-10-15T17-29-55Z"
+
+
+def engine_answers() -> bool:
+    """Whether a Docker engine can be used from here."""
+    import docker
+
+    try:
+        client = docker.from_env(timeout=5)
+    except docker.errors.DockerException:
+        return False
+    client.close()
+    return True
+
+
+def container_stack(held: ExitStack) -> dict[str, str]:
+    """Start the three containers, to end with `held`; the variables that name them."""
+    from testcontainers.community.kafka import KafkaContainer
+    from testcontainers.community.minio import MinioContainer
+    from testcontainers.community.postgres import PostgresContainer
+
+    kafka = held.enter_context(KafkaContainer(KAFKA_IMAGE).with_kraft())
+    postgres = held.enter_context(
+        PostgresContainer(POSTGRES_IMAGE, username="incidents", dbname="incidents", driver=None)
+    )
+    objects = held.enter_context(MinioContainer(S3_IMAGE))
+    storage = objects.get_config()
+    return {
+        "KAFKA_BOOTSTRAP_SERVERS": kafka.get_bootstrap_server(),
+        "DATABASE_URL": postgres.get_connection_url(),
+        "S3_ENDPOINT": f"http://{storage['endpoint']}",
+        "S3_ACCESS_KEY": storage["access_key"],
+        "S3_SECRET_KEY": storage["secret_key"],
+    }
