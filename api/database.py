@@ -26,10 +26,10 @@ class Database:
         self._pool = pool
 
     @asynccontextmanager
-    async def tenant(self, tenant_id: str) -> AsyncIterator[AsyncConnection]:
+    async def tenant(self, tenant_id: str, *, write: bool = False) -> AsyncIterator[AsyncConnection]:
         """A transaction in which row-level security shows the rows of one tenant (R10)."""
         try:
-            async with tenant_session(self._pool, tenant_id) as connection:
+            async with tenant_session(self._pool, tenant_id, write=write) as connection:
                 yield connection
         except _LOST as error:
             raise Unavailable(str(error).strip()) from error

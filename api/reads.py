@@ -13,19 +13,24 @@ from api.database import Database
 from api.live.events import RecordedEvent
 from api.live.follow import Selection
 from api.problems import Problem
+from projections.base import bounded
 from projections.queries import alerts as alert_queries
 from projections.queries import board as board_queries
 from projections.queries import incidents as incident_queries
-from projections.queries import paging
 from projections.queries import timeline as timeline_queries
-from projections.queries.alerts import AlertFilter, AlertRow
-from projections.queries.board import BoardColumn
-from projections.queries.incidents import IncidentFilter, IncidentRow
+from projections.queries.alerts import AlertFilter, AlertRow, IncidentAlertRow
+from projections.queries.board import Column
+from projections.queries.cursors import BadCursor, Cursor
+from projections.queries.incidents import IncidentFilter, IncidentRow, Sort
 from projections.queries.timeline import TimelineRow
 from streams.domain.envelope import Envelope
 
 T = TypeVar("T")
+Page = tuple[Sequence[T], str | None]
+"""Rows, and the cursor of the next page where there is one."""
+
 MAX_PAGE = 500
+_LONGEST_NUMBER = 18
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CHECKPOINTS = """
 SELECT c.partition, min(c.next_offset) FROM ops.projection_checkpoints c
@@ -52,77 +57,67 @@ class Reads:
     async def incident(self, tenant_id: str, reference: str) -> IncidentRow | None:
         """The incident of an id or number."""
         async with self._database.tenant(tenant_id) as connection:
-            return await incident_queries.get_incident(connection, storable(reference))
+            return await incident_queries.get_incident(connection, reference)
 
     async def incidents_by_id(self, tenant_id: str, ids: Sequence[str]) -> Sequence[IncidentRow]:
-        """The incidents with these ids; unknown ones are left out."""
+        """The incidents with these ids, as they are at one moment; unknown ones are left out."""
         async with self._database.tenant(tenant_id) as connection:
-            return await incident_queries.incidents_by_id(connection, ids)
+            rows = [await incident_queries.get_incident(connection, id_) for id_ in ids]
+        return [row for row in rows if row is not None]
 
     async def incidents(
-        self,
-        tenant_id: str,
-        *,
-        status: Sequence[str] = (),
-        severity: Sequence[str] = (),
-        service: Sequence[str] = (),
-        assignee: str = "",
-        after: str | None = None,
-        limit: int = 50,
-    ) -> tuple[Sequence[IncidentRow], str | None]:
-        """A page of incidents, newest first, and the cursor of the next one."""
-        chosen = IncidentFilter(tuple(status), tuple(severity), tuple(service), assignee)
-        storable(*status, *severity, *service, assignee)
-        behind = int(_key(after, int)[0]) if after else None
+        self, tenant_id: str, wanted: IncidentFilter, *, sort: Sort = "newest", after: str | None, limit: int
+    ) -> Page[IncidentRow]:
+        """A page of incidents and the cursor of the next one."""
+        behind = _parsed(incident_queries.parse_cursor, after, sort)
         async with self._database.tenant(tenant_id) as connection:
-            rows = await incident_queries.list_incidents(connection, chosen, behind, _limit(limit) + 1)
-        return _page(rows, limit, lambda row: paging.encode(row.number))
+            rows = await incident_queries.list_incidents(connection, wanted, behind, _limit(limit) + 1, sort)
+        return _page(rows, limit, lambda row: incident_queries.cursor_after(row, sort).encode())
 
     async def timeline(
-        self, tenant_id: str, incident_id: str, *, types: Sequence[str] = (), after: str | None = None, limit: int = 100
-    ) -> tuple[Sequence[RecordedEvent], str | None]:
-        """A page of an incident's events, oldest first."""
-        behind = int(_key(after, int)[0]) if after else 0
+        self, tenant_id: str, incident_id: str, *, types: Sequence[str] = (), after: str | None, limit: int
+    ) -> Page[RecordedEvent]:
+        """A page of an incident's events, oldest first; the cursor is the last sequence."""
+        behind = sequence_of(after) or 0
         async with self._database.tenant(tenant_id) as connection:
-            rows = await timeline_queries.timeline(
-                connection, storable(incident_id), behind, _limit(limit) + 1, types
-            )
-        page, cursor = _page(rows, limit, lambda row: paging.encode(row.sequence))
-        return [event_of(tenant_id, row) for row in page], cursor
+            rows = await timeline_queries.timeline(connection, incident_id, behind, _limit(limit) + 1, tuple(types))
+        page, cursor = _page(rows, limit, lambda row: str(row.sequence))
+        return [event_of(row) for row in page], cursor
 
     async def alerts(
-        self,
-        tenant_id: str,
-        *,
-        disposition: Sequence[str] = (),
-        ids: Sequence[str] = (),
-        source: str = "",
-        fingerprint: str = "",
-        incident_id: str = "",
-        after: str | None = None,
-        limit: int = 100,
-    ) -> tuple[Sequence[AlertRow], str | None]:
+        self, tenant_id: str, wanted: AlertFilter, *, after: str | None, limit: int
+    ) -> Page[AlertRow]:
         """A page of signals, newest first."""
-        storable(*disposition, *ids, source, fingerprint, incident_id)
-        chosen = AlertFilter(tuple(disposition), tuple(ids), source, fingerprint, incident_id)
-        behind = _alert_key(after) if after else None
+        behind = _parsed(alert_queries.parse_cursor, after)
         async with self._database.tenant(tenant_id) as connection:
-            rows = await alert_queries.list_alerts(connection, chosen, behind, _limit(limit) + 1)
-        return _page(
-            rows,
-            limit,
-            lambda row: paging.encode(
-                (row.recorded_at - _EPOCH) // timedelta(microseconds=1), row.source, row.signal_id
-            ),
-        )
+            rows = await alert_queries.list_alerts(connection, wanted, behind, _limit(limit) + 1)
+        return _page(rows, limit, lambda row: alert_queries.cursor_after(row).encode())
 
-    async def alerts_by_id(self, tenant_id: str, wanted: Sequence[tuple[str, str]]) -> Sequence[AlertRow]:
-        """The signals with these sources and ids; unknown ones are left out."""
+    async def alert_states(
+        self, tenant_id: str, incident_id: str, *, after: str | None, limit: int
+    ) -> Page[IncidentAlertRow]:
+        """A page of an incident's alerts, each with its present state."""
+        behind = _parsed(alert_queries.parse_state_cursor, after)
         async with self._database.tenant(tenant_id) as connection:
-            return await alert_queries.lookup(connection, wanted)
+            rows = await alert_queries.incident_alerts(connection, incident_id, behind, _limit(limit) + 1)
+        return _page(rows, limit, lambda row: alert_queries.state_cursor_after(row).encode())
 
-    async def board(self, tenant_id: str) -> list[BoardColumn]:
-        """The incidents that are not over, by status."""
+    async def alerts_by_id(self, tenant_id: str, wanted: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], AlertRow]:
+        """What became of the signals with these sources and ids; unknown ones are left out."""
+        by_source: dict[str, list[str]] = {}
+        for source, id_ in wanted:
+            by_source.setdefault(source, []).append(id_)
+        found: dict[tuple[str, str], AlertRow] = {}
+        async with self._database.tenant(tenant_id) as connection:
+            for source, ids in by_source.items():
+                chosen = AlertFilter(source=source, ids=tuple(ids))
+                for row in await alert_queries.list_alerts(connection, chosen, limit=len(ids)):
+                    found[row.source, row.signal_id] = row
+        rows = {key: found.get((bounded(key[0]), bounded(key[1]))) for key in wanted}
+        return {key: row for key, row in rows.items() if row is not None}
+
+    async def board(self, tenant_id: str) -> Sequence[Column]:
+        """The incidents by status, the worst first."""
         async with self._database.tenant(tenant_id) as connection:
             return await board_queries.board(connection)
 
@@ -135,18 +130,18 @@ class Reads:
         """Selected events with ``after < tenantsequence <= until``, ascending, at most ``limit``."""
         async with self._database.tenant(selection.tenant_id) as connection:
             rows = await timeline_queries.tenant_events(
-                connection, after, until, limit, sorted(selection.types), selection.incident_id
+                connection, after, until, limit, tuple(selection.types), selection.incident_id
             )
-        return [event_of(selection.tenant_id, row) for row in rows]
+        return [event_of(row) for row in rows]
 
 
-def event_of(tenant_id: str, row: TimelineRow) -> RecordedEvent:
+def event_of(row: TimelineRow) -> RecordedEvent:
     """A stored event as the live path shows it."""
     envelope = Envelope(
         id=row.event_id,
         source="",
         type=row.type,
-        tenantid=tenant_id,
+        tenantid=row.tenant_id,
         subject=row.incident_id,
         correlationid=row.correlation_id,
         causationid=row.causation_id,
@@ -157,11 +152,18 @@ def event_of(tenant_id: str, row: TimelineRow) -> RecordedEvent:
     return RecordedEvent(envelope, None, row.data)
 
 
-def storable(*texts: str) -> str:
-    """The first text, all of them having been checked; raises ``Problem`` 400 for a NUL, which no column holds."""
-    if any("\0" in text for text in texts):
-        raise Problem(400, "unsupported-text", "Text that cannot be kept", "a NUL character")
-    return texts[0]
+def sequence_of(cursor: str | None) -> int | None:
+    """The number that a cursor of events is; raises ``Problem`` 400 for anything else."""
+    if not cursor:
+        return None
+    if not (cursor.isascii() and cursor.isdigit() and len(cursor) <= _LONGEST_NUMBER):
+        raise malformed_cursor()
+    return int(cursor)
+
+
+def malformed_cursor() -> Problem:
+    """The answer to a cursor that no answer of this API contained."""
+    return Problem(400, "malformed-cursor", "The cursor is not one of this listing")
 
 
 def _limit(limit: int) -> int:
@@ -170,23 +172,14 @@ def _limit(limit: int) -> int:
     return limit
 
 
-def _key(cursor: str, *types: type) -> list[str | int]:
+def _parsed(parse: Callable[..., Cursor], text: str | None, *order: str) -> Cursor | None:
     try:
-        return paging.decode(cursor, *types)
-    except paging.MalformedCursor as error:
-        raise Problem(400, "malformed-cursor", "The cursor is not one of this API") from error
+        return parse(text, *order) if text else None
+    except BadCursor as error:
+        raise malformed_cursor() from error
 
 
-def _alert_key(cursor: str) -> tuple[datetime, str, str]:
-    microseconds, source, signal_id = _key(cursor, int, str, str)
-    storable(str(source), str(signal_id))
-    try:
-        return _EPOCH + timedelta(microseconds=int(microseconds)), str(source), str(signal_id)
-    except OverflowError as error:
-        raise Problem(400, "malformed-cursor", "The cursor is not one of this API") from error
-
-
-def _page(rows: Sequence[T], limit: int, cursor_of: Callable[[T], str]) -> tuple[Sequence[T], str | None]:
+def _page(rows: Sequence[T], limit: int, cursor_of: Callable[[T], str]) -> Page[T]:
     """One row more than the page was asked for: if it is there, so is a next page."""
     if len(rows) <= limit:
         return rows, None

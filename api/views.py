@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from api.reads import AlertRow, BoardColumn, IncidentRow
+from projections.incident_rows import IncidentRow
+from projections.queries.alerts import AlertRow, IncidentAlertRow
+from projections.queries.board import Column
 
 
 def incident_view(row: IncidentRow) -> dict[str, Any]:
@@ -75,11 +78,27 @@ def alert_view(row: AlertRow) -> dict[str, Any]:
     }
 
 
-def board_view(columns: list[BoardColumn]) -> dict[str, Any]:
+def alert_state_view(row: IncidentAlertRow) -> dict[str, Any]:
+    """One alert of an incident over its whole life."""
+    return {
+        "alert_key": row.alert_key,
+        "firing": row.firing,
+        "occurrences": row.occurrences,
+        "first_seen": row.first_seen,
+        "last_seen": row.last_seen,
+        "title": row.title,
+        "fingerprint": row.fingerprint,
+        "connector": row.connector,
+        "integration_id": row.integration_id,
+        "external_id": row.external_id,
+    }
+
+
+def board_view(columns: Sequence[Column]) -> dict[str, Any]:
     """The board as REST shows it."""
     return {
         "columns": [
-            {"status": c.status, "count": c.count, "incidents": [incident_view(row) for row in c.incidents]}
+            {"status": c.status, "count": c.count, "incidents": [incident_view(row) for row in c.cards]}
             for c in columns
         ]
     }

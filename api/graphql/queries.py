@@ -21,6 +21,8 @@ from api.graphql.types import (
     timeline_page,
 )
 from policy.decision import Action
+from projections.queries.alerts import AlertFilter
+from projections.queries.incidents import IncidentFilter
 
 Reference = Annotated[str, strawberry.argument(description="an id or a number, e.g. INC-12")]
 
@@ -31,8 +33,11 @@ class IncidentFilterInput:
 
     status: list[str] = strawberry.field(default_factory=list)
     severity: list[str] = strawberry.field(default_factory=list)
-    service: list[str] = strawberry.field(default_factory=list)
+    service: str = ""
     assignee: str = ""
+    text: str = strawberry.field(default="", description="searched in title and description")
+    firing: bool | None = None
+    include_merged: bool = False
 
 
 @strawberry.type
@@ -57,14 +62,17 @@ class Query:
         """A page of incidents."""
         principal = await info.context.ask(Action.READ_INCIDENTS)
         chosen = filter or IncidentFilterInput()
-        rows, cursor = await info.context.api.reads.incidents(
-            principal.tenant_id,
-            status=chosen.status,
-            severity=chosen.severity,
+        wanted = IncidentFilter(
+            status=tuple(chosen.status),
+            severity=tuple(chosen.severity),
             service=chosen.service,
             assignee=chosen.assignee,
-            after=after,
-            limit=first,
+            text=chosen.text,
+            firing=chosen.firing,
+            include_merged=chosen.include_merged,
+        )
+        rows, cursor = await info.context.api.reads.incidents(
+            principal.tenant_id, wanted, after=after, limit=first
         )
         return IncidentConnection(nodes=[Incident.of(row) for row in rows], page_info=page_info(cursor))
 
@@ -93,7 +101,10 @@ class Query:
         principal = await info.context.ask(Action.READ_ALERTS)
         return alert_page(
             *await info.context.api.reads.alerts(
-                principal.tenant_id, source=source, disposition=disposition or [], after=after, limit=first
+                principal.tenant_id,
+                AlertFilter(source=source, disposition=tuple(disposition or ())),
+                after=after,
+                limit=first,
             )
         )
 

@@ -14,8 +14,8 @@ from api.graphql.types import Board, Incident, TimelineEvent, board_of
 from api.live.fanout import SlowSubscriber, Stopping, TooManySubscribers
 from api.live.follow import Followed, Reset, Selection
 from api.problems import Problem
+from api.reads import sequence_of
 from api.rest.actions import resolve
-from api.rest.streams import cursor as parse_cursor
 from api.rest.streams import known_types
 from policy.decision import Action, Principal
 
@@ -55,7 +55,7 @@ async def _follow(
 ) -> AsyncIterator[Followed | Reset]:
     """What is selected; ends with the process, and as a ``Problem`` when the client must come back."""
     api = info.context.api
-    position = parse_cursor(after, None)
+    position = sequence_of(after)
     stream = api.follower.follow(selection, position)
     try:
         async with aclosing(stream):

@@ -12,7 +12,9 @@ from strawberry.scalars import JSON
 from api.graphql.context import Resolving
 from api.live.events import RecordedEvent
 from policy.decision import Action
-from api.reads import AlertRow, BoardColumn, IncidentRow
+from projections.incident_rows import IncidentRow
+from projections.queries.alerts import AlertFilter, AlertRow
+from projections.queries.board import Column as BoardColumn
 
 First = Annotated[int, strawberry.argument(description="how many, from 1 to 200")]
 After = Annotated[str | None, strawberry.argument(description="a cursor from an earlier answer")]
@@ -162,7 +164,7 @@ class Incident:
         """A page of the signals that the incident holds."""
         principal = await info.context.ask(Action.READ_ALERTS, "incident_id", self.id)
         reads = info.context.api.reads
-        return alert_page(*await reads.alerts(principal.tenant_id, incident_id=self.id, after=after, limit=first))
+        return alert_page(*await reads.alerts(principal.tenant_id, AlertFilter(incident_id=self.id), after=after, limit=first))
 
 
 @strawberry.type(description="Incidents, newest first")
@@ -184,7 +186,7 @@ class Column:
 
 @strawberry.type(description="The tenant's incidents by status")
 class Board:
-    """Everything that is not over."""
+    """A column for each status that has incidents, the worst first; merged ones are left out."""
 
     columns: list[Column]
 
@@ -208,7 +210,7 @@ def board_of(columns: Sequence[BoardColumn]) -> Board:
     """The board."""
     return Board(
         columns=[
-            Column(status=column.status, count=column.count, incidents=[Incident.of(row) for row in column.incidents])
+            Column(status=column.status, count=column.count, incidents=[Incident.of(row) for row in column.cards])
             for column in columns
         ]
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header
@@ -23,6 +24,8 @@ from api.rest.openapi import WRITE_ANSWERS
 from api.rest.outcome import carry_out, expected_revision
 from policy.decision import Action, Principal
 from streams.domain import commands
+
+_ID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 
 router = APIRouter(
     route_class=StrictRoute, prefix="/api/v1/incidents", tags=["incidents"], responses=WRITE_ANSWERS
@@ -57,11 +60,11 @@ Writing = Annotated[Context, Depends(Context)]
 
 
 async def resolve(api: Api, principal: Principal, reference: str) -> str:
-    """The incident id of a reference: an id as it is, a number by a read.
+    """The incident id of a reference: an id as it is, anything else by a read.
 
-    Raises ``Problem`` 404 for an unknown number and ``Unavailable`` when the number cannot be looked up.
+    Raises ``Problem`` 404 where nothing is found and ``Unavailable`` when a number cannot be looked up.
     """
-    if not reference.upper().startswith("INC-"):
+    if _ID.fullmatch(reference):
         return reference
     incident = await api.reads.incident(principal.tenant_id, reference)
     if incident is None:

@@ -6,18 +6,20 @@ from typing import Annotated
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Query, Request
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from api.body import StrictRoute
 from api.dependencies import Api, Parts, allowed
 from api.problems import Problem
-from api.reads import IncidentRow
 from api.rest.openapi import ERRORS, INCIDENT
 from api.rest.outcome import etag
 from api.rest.responses import json_response
 from api.rest.streams import known_types
-from api.views import alert_view, board_view, incident_view
+from api.views import alert_state_view, board_view, incident_view
 from policy.decision import Action, Principal
+from projections.incident_rows import IncidentRow
+from projections.queries.incidents import IncidentFilter, Sort
 
 router = APIRouter(route_class=StrictRoute, prefix="/api/v1", tags=["incidents"], responses=ERRORS)
 
@@ -47,27 +49,38 @@ async def found(api: Api, principal: Principal, reference: str) -> IncidentRow:
     return row
 
 
+class Filter(BaseModel):
+    """The query parameters of the list."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    status: list[str] = Field([], max_length=20, description="any of these; repeat the parameter")
+    severity: list[str] = Field([], max_length=20, description="any of these; repeat the parameter")
+    service: str = Field("", max_length=500)
+    assignee: str = Field("", max_length=500)
+    text: str = Field("", max_length=200, description="searched in title and description")
+    created_since: AwareDatetime | None = None
+    created_until: AwareDatetime | None = None
+    updated_since: AwareDatetime | None = None
+    firing: bool | None = None
+    include_merged: bool = False
+    sort: Sort = "newest"
+    limit: int = Field(50, ge=1, le=500, description="how many at most")
+    after: str | None = Field(None, max_length=4096, description="`next` of the page before")
+
+    def wanted(self) -> IncidentFilter:
+        """The filter as the queries take it."""
+        values = self.model_dump(exclude={"sort", "limit", "after", "status", "severity"})
+        return IncidentFilter(status=tuple(self.status), severity=tuple(self.severity), **values)
+
+
 @router.get("/incidents", summary="List incidents, newest first")
 async def list_incidents(
-    request: Request,
-    principal: Reader,
-    api: Parts,
-    status: Any_ = [],  # noqa: B006  FastAPI copies it
-    severity: Any_ = [],  # noqa: B006
-    service: Any_ = [],  # noqa: B006
-    assignee: Annotated[str, Query(max_length=500)] = "",
-    limit: Limit = 50,
-    after: After = None,
+    request: Request, principal: Reader, api: Parts, chosen: Annotated[Filter, Query()]
 ) -> Response:
-    """Keyset paging: a page stays right while incidents are added."""
+    """Keyset paging: a page stays right while incidents are added. Merged ones are left out unless asked for."""
     rows, cursor = await api.reads.incidents(
-        principal.tenant_id,
-        status=status,
-        severity=severity,
-        service=service,
-        assignee=assignee,
-        after=after,
-        limit=limit,
+        principal.tenant_id, chosen.wanted(), sort=chosen.sort, after=chosen.after, limit=chosen.limit
     )
     return page(request, [incident_view(row) for row in rows], cursor)
 
@@ -101,7 +114,7 @@ async def timeline(
     return page(request, [event.document for event in events], cursor)
 
 
-@router.get("/incidents/{incident_id}/alerts", summary="The alerts of an incident, newest first")
+@router.get("/incidents/{incident_id}/alerts", summary="The alerts of an incident, with their present state")
 async def incident_alerts(
     request: Request,
     principal: AlertReader,
@@ -110,15 +123,13 @@ async def incident_alerts(
     limit: Limit = 100,
     after: After = None,
 ) -> Response:
-    """Every signal that the incident holds, and why."""
+    """Each alert over its whole life; the signals behind them are at `/api/v1/alerts?incident_id=`."""
     row = await found(api, principal, incident_id)
-    rows, cursor = await api.reads.alerts(
-        principal.tenant_id, incident_id=row.incident_id, after=after, limit=limit
-    )
-    return page(request, [alert_view(row) for row in rows], cursor)
+    rows, cursor = await api.reads.alert_states(principal.tenant_id, row.incident_id, after=after, limit=limit)
+    return page(request, [alert_state_view(state) for state in rows], cursor)
 
 
-@router.get("/board", summary="The incidents that are not over, by status")
+@router.get("/board", summary="The incidents by status, the worst first")
 async def board(principal: BoardReader, api: Parts) -> Response:
     """For each status how many there are, and the newest of them."""
     return json_response(board_view(await api.reads.board(principal.tenant_id)))

@@ -11,6 +11,7 @@ from api.body import StrictRoute
 from api.dependencies import Api, Parts, allowed
 from api.live.follow import Selection
 from api.problems import Problem
+from api.reads import sequence_of
 from api.rest.openapi import STREAM
 from api.sse import EventStream
 from policy.decision import Action, Principal
@@ -71,11 +72,7 @@ def known_types(types: list[str]) -> frozenset[str]:
 
 def cursor(last_event_id: str | None, after: int | None) -> int | None:
     """Where to resume; raises ``Problem`` 400 for a ``Last-Event-ID`` that is not one of ours."""
-    if not last_event_id:
-        return after
-    if not (last_event_id.isascii() and last_event_id.isdigit() and len(last_event_id) <= 18):
-        raise Problem(400, "malformed-cursor", "Last-Event-ID is not a cursor of this API")
-    return int(last_event_id)
+    return sequence_of(last_event_id) if last_event_id else after
 
 
 def _stream(request: Request, api: Api, selection: Selection, after: int | None) -> Response:

@@ -71,7 +71,7 @@ async def create_token(principal: Manager, api: Parts, body: NewToken) -> Respon
     """The answer holds the token's text, which is shown only here."""
     if body.expires_at is not None and body.expires_at <= datetime.now(UTC):
         raise Problem(422, "invalid-input", "The input is not valid", "expires_at is in the past")
-    async with api.database.tenant(principal.tenant_id) as connection:
+    async with api.database.tenant(principal.tenant_id, write=True) as connection:
         issued = await tokens.issue(connection, principal.tenant_id, body.role, body.name, body.expires_at)
     return json_response(issued_view(issued), 201, {"Cache-Control": "no-store"})
 
@@ -79,7 +79,7 @@ async def create_token(principal: Manager, api: Parts, body: NewToken) -> Respon
 @router.post("/{token_id}/rotate", status_code=201, summary="Replace a token, with overlap")
 async def rotate_token(principal: Manager, api: Parts, token_id: TokenId, body: Rotation) -> Response:
     """A successor with the same name and role; the old token ends after the overlap."""
-    async with api.database.tenant(principal.tenant_id) as connection:
+    async with api.database.tenant(principal.tenant_id, write=True) as connection:
         issued = await tokens.rotate(connection, principal.tenant_id, token_id, timedelta(seconds=body.overlap_s))
     if issued is None:
         raise _unknown(token_id)
@@ -89,7 +89,7 @@ async def rotate_token(principal: Manager, api: Parts, token_id: TokenId, body: 
 @router.delete("/{token_id}", status_code=204, summary="Revoke a token at once")
 async def revoke_token(principal: Manager, api: Parts, token_id: TokenId) -> Response:
     """It ends at its next use, on every replica that hears the database; streams opened with it end too."""
-    async with api.database.tenant(principal.tenant_id) as connection:
+    async with api.database.tenant(principal.tenant_id, write=True) as connection:
         if not await tokens.revoke(connection, principal.tenant_id, token_id):
             raise _unknown(token_id)
     api.authenticator.refresh()
