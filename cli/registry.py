@@ -30,5 +30,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("logs", "cli.logs:logs", STACK),
     Command("run", "cli.run:run", PROCESSES),
     Command("worker", "cli.worker:command", PROCESSES),
+    Command("dispatcher", "cli.dispatcher:command", PROCESSES),
+    Command("integration", "cli.integration:app", DATA),
     Command("topics", "cli.topics:command", DATA),
 )

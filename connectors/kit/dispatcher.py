@@ -30,7 +30,7 @@ from connectors.kit.http import ProviderHttp
 from connectors.kit.outbox import FinalState, Leased
 from connectors.kit.outcome import Ok, Outcome, PermanentFailure, TooLate, TransientFailure
 from connectors.kit.targets import HeldBack, Targets
-from streams.domain.errors import Transient
+from streams.domain.errors import IncidentsError, Transient
 from streams.runtime import metrics
 from streams.runtime.producer import AcknowledgedProducer
 from streams.runtime.settings import DatabaseSettings
@@ -121,6 +121,8 @@ class Dispatcher:
         try:
             while not self._stopping.is_set():
                 self._wake.clear()
+                if self._producer.fatal_error:
+                    raise IncidentsError(f"producer: {self._producer.fatal_error}")  # a restart mends it
                 room = self._settings.max_in_flight - len(self._tasks)
                 leased = await self._lease(connection, room) if room else []
                 for one in leased:
