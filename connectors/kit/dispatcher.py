@@ -91,6 +91,10 @@ class Dispatcher:
             "kafka": "ok" if self._producer.is_ready() else self._producer.fatal_error or "not reachable",
         }
 
+    def open_circuits(self) -> int:
+        """How many integrations are held back because they fail."""
+        return self._targets.open_circuits()
+
     def stop(self) -> None:
         """Take nothing new, finish what is under way, and let ``run`` return."""
         self._stopping.set()
@@ -130,7 +134,7 @@ class Dispatcher:
                     self._tasks[task] = one.intent.intent_id
                     task.add_done_callback(self._done)
                 metrics.DISPATCHER_IN_FLIGHT.set(len(self._tasks))
-                metrics.DISPATCHER_OPEN_CIRCUITS.set(self._targets.open_circuits())
+                metrics.DISPATCHER_OPEN_CIRCUITS.set(self.open_circuits())
                 if not leased:
                     await self._pause(await self._idle_s(connection))
         finally:
