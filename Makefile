@@ -50,7 +50,7 @@ down: setup ## Stop them and every process of the application
 .PHONY: run
 run: up ## Run all processes of the application in the foreground
 	@$(BIN)/incidents migrate
-	@$(BIN)/incidents topics create
+	@$(BIN)/incidents topics
 	@exec $(BIN)/incidents run
 
 .PHONY: demo

@@ -127,8 +127,8 @@ def _attached(incident: Incident, alerts: tuple[events.Alert, ...], at: int) -> 
     return incident._replace(
         alert_count=incident.alert_count + len(alerts),
         firing_count=incident.firing_count + len(alerts),
-        first_signal_at=min(times) if not incident.first_signal_at else min(incident.first_signal_at, *times),
-        last_signal_at=max(incident.last_signal_at, *times),
+        first_signal_at=min((at for at in (incident.first_signal_at, *times) if at), default=0),
+        last_signal_at=max(incident.last_signal_at, *times) if times else incident.last_signal_at,
         updated_at=at,
         externals=_with_externals(incident, found) if found else incident.externals,
     )

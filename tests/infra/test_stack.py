@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
+import httpx
 import orjson
 import psutil
 import psycopg
@@ -114,6 +115,20 @@ def test_the_database_wants_its_password(running: Stack) -> None:
     password = url.split(":")[2].split("@")[0]
     with pytest.raises(psycopg.OperationalError, match="password"):
         psycopg.connect(url.replace(password, "wrong"))
+
+
+def test_nothing_is_read_past_the_keys_of_the_s3_server(running: Stack) -> None:
+    settings = storage(environment.read(running.settings.environment_file))
+    client_of(settings).put_object(bucket_name=settings.bucket, object_name="private", data=io.BytesIO(b"x"), length=1)
+    refused = 0
+    for port in running.servers[2].ports:
+        try:
+            answer = httpx.get(f"http://127.0.0.1:{port}/buckets/{settings.bucket}/private", timeout=2.0)
+        except httpx.TransportError:
+            continue  # a gRPC port
+        refused += 1
+        assert answer.status_code in {400, 401, 403, 404}, f"port {port} answers {answer.status_code}"
+    assert refused >= 4
 
 
 def test_up_twice_changes_nothing(running: Stack) -> None:

