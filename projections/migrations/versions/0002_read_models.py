@@ -63,8 +63,7 @@ _INDEXES = (
     "CREATE INDEX incidents_g1_severity ON read_data.incidents_g1 (tenant_id, severity, number DESC)",
     "CREATE INDEX incidents_g1_service ON read_data.incidents_g1 (tenant_id, service, number DESC)",
     "CREATE INDEX incidents_g1_updated ON read_data.incidents_g1 (tenant_id, updated_at)",
-    "CREATE INDEX alerts_g1_recorded ON read_data.alerts_g1"
-    " (tenant_id, recorded_at DESC, source DESC, signal_id DESC)",
+    "CREATE INDEX alerts_g1_recorded ON read_data.alerts_g1 (tenant_id, recorded_at DESC, source DESC, signal_id DESC)",
     "CREATE INDEX alerts_g1_incident ON read_data.alerts_g1 (tenant_id, incident_id, recorded_at DESC)",
     "CREATE INDEX alerts_g1_fingerprint ON read_data.alerts_g1 (tenant_id, fingerprint)",
 )
@@ -84,7 +83,7 @@ def upgrade() -> None:
         )
         op.execute(f"GRANT SELECT ON {table} TO incidents_api")
         op.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO incidents_projector")
-        op.execute(f"CREATE VIEW read.{name} WITH (security_invoker = true) AS SELECT * FROM {table}")
+        op.execute(f"CREATE VIEW read.{name} WITH (security_invoker = true) AS TABLE {table}")
         op.execute(f"GRANT SELECT ON read.{name} TO incidents_api, incidents_projector")
     for statement in _INDEXES:
         op.execute(statement)

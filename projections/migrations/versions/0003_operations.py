@@ -51,8 +51,7 @@ _INDEXES = (
     "CREATE INDEX api_tokens_tenant ON ops.api_tokens (tenant_id)",
     "CREATE INDEX integrations_tenant ON ops.integrations (tenant_id)",
     "CREATE INDEX integration_secrets_integration ON ops.integration_secrets (tenant_id, integration_id)",
-    "CREATE INDEX outbox_events_pending ON ops.outbox_events (next_attempt_at, topic_partition, topic_offset)"
-    " WHERE state = 'pending'",
+    "CREATE INDEX outbox_events_pending ON ops.outbox_events (next_attempt_at) WHERE state = 'pending'",
     "CREATE INDEX outbox_events_incident ON ops.outbox_events (tenant_id, incident_id)",
     "CREATE INDEX timers_due ON ops.timers (due) WHERE state = 'pending'",
     "CREATE INDEX timers_incident ON ops.timers (tenant_id, incident_id)",
