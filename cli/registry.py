@@ -31,6 +31,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("run", "cli.run:run", PROCESSES),
     Command("worker", "cli.worker:command", PROCESSES),
     Command("api", "cli.api:command", PROCESSES),
+    Command("dispatcher", "cli.dispatcher:command", PROCESSES),
+    Command("integration", "cli.integration:app", DATA),
     Command("topics", "cli.topics:command", DATA),
     Command("token", "cli.token:app", DATA),
     Command("send", "cli.send:command", USE),
