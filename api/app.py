@@ -100,9 +100,7 @@ async def running(
             reads=reads,
             producer=producer,
             live=live,
-            follower=Follower(
-                fanout, reads, replay_limit=settings.replay_limit, heartbeat_s=settings.heartbeat_s
-            ),
+            follower=Follower(fanout, reads, replay_limit=settings.replay_limit, heartbeat_s=settings.heartbeat_s),
             commands=Commands(
                 producer, kafka.topic("incident-intake"), live, reads, timeout_s=settings.outcome_timeout_s
             ),

@@ -35,6 +35,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("integration", "cli.integration:app", DATA),
     Command("topics", "cli.topics:command", DATA),
     Command("token", "cli.token:app", DATA),
+    Command("demo", "cli.demo:command", USE),
     Command("send", "cli.send:command", USE),
     Command("tail", "cli.tail:command", USE),
     Command("watch", "cli.watch:command", USE),

@@ -98,9 +98,7 @@ class Subscription:
                 changed.setdefault(event.incident_id, []).append(event.type)
             rows = await reads.incidents_by_id(principal.tenant_id, list(changed)) if changed else []
             for row in rows:
-                yield IncidentUpdate(
-                    cursor=str(item.cursor), types=changed[row.incident_id], incident=Incident.of(row)
-                )
+                yield IncidentUpdate(cursor=str(item.cursor), types=changed[row.incident_id], incident=Incident.of(row))
 
     @strawberry.subscription(description="Events as they are recorded")
     async def timeline_event_added(

@@ -107,9 +107,7 @@ class Follower:
             after = events[-1].tenantsequence if len(events) == _PAGE else until
             yield Followed(events, after)
 
-    async def _live(
-        self, selection: Selection, subscription: Subscription, cursor: int
-    ) -> AsyncIterator[Followed]:
+    async def _live(self, selection: Selection, subscription: Subscription, cursor: int) -> AsyncIterator[Followed]:
         yield Followed((), cursor)
         loop = asyncio.get_running_loop()
         due = loop.time() + self._heartbeat_s
