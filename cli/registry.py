@@ -30,5 +30,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("logs", "cli.logs:logs", STACK),
     Command("run", "cli.run:run", PROCESSES),
     Command("worker", "cli.worker:command", PROCESSES),
+    Command("projector", "cli.projector:command", PROCESSES),
+    Command("scheduler", "cli.scheduler:command", PROCESSES),
+    Command("migrate", "cli.migrate:command", DATA),
     Command("topics", "cli.topics:command", DATA),
 )
