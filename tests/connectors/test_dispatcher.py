@@ -323,7 +323,7 @@ async def test_what_never_works_is_given_up(bench: Bench) -> None:
         ({"external_id": ""}, "no PagerDuty incident"),
     ],
 )
-async def test_what_cannot_work_fails_at_once(bench: Bench, change: dict[str, str], reason: str) -> None:
+async def test_what_cannot_work_fails_at_once(bench: Bench, change: dict[str, Any], reason: str) -> None:
     intent_id = bench.intend(**{"action": "acknowledge", **change})
     async with dispatching(bench):
         row = await bench.state(intent_id, "failed")

@@ -100,7 +100,14 @@ def test_addresses_that_are_not() -> None:
     ],
 )
 def test_retry_after(headers: dict[str, str], expected: float) -> None:
-    assert retry_after(headers, 60.0) == expected
+    assert retry_after(headers, 60.0, throttled=True) == expected
+
+
+def test_the_end_of_the_rate_window_counts_only_when_throttled() -> None:
+    assert classify(Answer(500, {"ratelimit-reset": "60"}, b""), 0) == TransientFailure("HTTP 500")
+    assert classify(Answer(503, {"retry-after": "6"}, b""), 0) == TransientFailure("HTTP 503", 6.0)
+    throttled = classify(Answer(429, {"ratelimit-reset": "60"}, b""), 0)
+    assert throttled == TransientFailure("HTTP 429", 60.0, throttled=True)
 
 
 @pytest.mark.parametrize(("status", "transient"), [(408, True), (425, True), (429, True), (500, True), (503, True)])

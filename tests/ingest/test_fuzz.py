@@ -125,9 +125,9 @@ def test_any_event(client: httpx.Client, changes: dict[str, Any], batch: bool) -
 )
 def test_any_headers(client: httpx.Client, values: dict[str, str]) -> None:
     sent = {
-        **{name: value.encode("latin-1") for name, value in values.items()},
-        "Content-Type": b"application/json",
-        "Authorization": b"Bearer admin-token",
+        **{name.encode(): value.encode("latin-1") for name, value in values.items()},
+        b"Content-Type": b"application/json",
+        b"Authorization": b"Bearer admin-token",
     }
     answer = client.post("/api/v1/events", content=b'{"title":"t"}', headers=sent)
     assert answer.status_code in ANSWERS, answer.text
