@@ -92,7 +92,9 @@ class Authenticator:
             if known is not None:
                 return known.token
             detail = "tokens that were not seen before cannot be checked while the database is down"
-            raise Problem(503, "database-unavailable", "The database is unavailable", detail, retry_after_s=2) from error
+            raise Problem(
+                503, "database-unavailable", "The database is unavailable", detail, retry_after_s=2
+            ) from error
         self._keep(token_id, text_digest, token, current=generation == self._generation)
         return token
 

@@ -84,9 +84,7 @@ class Reads:
         page, cursor = _page(rows, limit, lambda row: str(row.sequence))
         return [event_of(row) for row in page], cursor
 
-    async def alerts(
-        self, tenant_id: str, wanted: AlertFilter, *, after: str | None, limit: int
-    ) -> Page[AlertRow]:
+    async def alerts(self, tenant_id: str, wanted: AlertFilter, *, after: str | None, limit: int) -> Page[AlertRow]:
         """A page of signals, newest first."""
         behind = _parsed(alert_queries.parse_cursor, after)
         async with self._database.tenant(tenant_id) as connection:
@@ -102,7 +100,9 @@ class Reads:
             rows = await alert_queries.incident_alerts(connection, incident_id, behind, _limit(limit) + 1)
         return _page(rows, limit, lambda row: alert_queries.state_cursor_after(row).encode())
 
-    async def alerts_by_id(self, tenant_id: str, wanted: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], AlertRow]:
+    async def alerts_by_id(
+        self, tenant_id: str, wanted: Sequence[tuple[str, str]]
+    ) -> Mapping[tuple[str, str], AlertRow]:
         """What became of the signals with these sources and ids; unknown ones are left out."""
         by_source: dict[str, list[str]] = {}
         for source, id_ in wanted:

@@ -22,8 +22,7 @@ class Server(uvicorn.Server):
 
 
 def server(app: FastAPI, settings: ApiSettings) -> Server:
-    """A server that is not started yet; SIGTERM stops it within ``graceful_stop_s``.
-    """
+    """A server that is not started yet; SIGTERM stops it within ``graceful_stop_s``."""
     return Server(
         uvicorn.Config(
             app,

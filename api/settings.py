@@ -20,7 +20,9 @@ class ApiSettings(BaseSettings):
     pool_max: int = Field(8, ge=1, description="database connections at most")
     pool_timeout_s: float = Field(2.0, gt=0, description="a read that gets no connection by then is answered 503")
     heartbeat_s: float = Field(15.0, gt=0, description="interval of SSE heartbeats")
-    send_timeout_s: float = Field(20.0, gt=0, description="a streaming client that takes nothing for so long is cut off")
+    send_timeout_s: float = Field(
+        20.0, gt=0, description="a streaming client that takes nothing for so long is cut off"
+    )
     subscriber_queue: int = Field(256, ge=1, description="events that may wait for one slow subscriber")
     replay_limit: int = Field(50_000, ge=1, description="a cursor further back than so many events gets a reset")
     max_subscribers: int = Field(20_000, ge=1, description="streams at once; more are answered 503")

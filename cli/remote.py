@@ -37,7 +37,9 @@ def refusal(response: httpx.Response) -> CommandError:
     except ValueError:
         said = response.text[:200]
     codes = {404: ExitCode.NOT_FOUND, 503: ExitCode.FAILED}
-    return CommandError(f"the API answered {response.status_code}: {said}", codes.get(response.status_code, ExitCode.REFUSED))
+    return CommandError(
+        f"the API answered {response.status_code}: {said}", codes.get(response.status_code, ExitCode.REFUSED)
+    )
 
 
 def not_running(url: str) -> CommandError:

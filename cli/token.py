@@ -64,9 +64,7 @@ def list_tokens(tenant: Tenant, as_json: AsJson = False) -> None:
     if as_json:
         print_json([view(token) for token in found])
         return
-    rows = [
-        (t.token_id, t.name, t.role, f"{t.created_at:%F %T}", _state(t.expires_at, t.revoked_at)) for t in found
-    ]
+    rows = [(t.token_id, t.name, t.role, f"{t.created_at:%F %T}", _state(t.expires_at, t.revoked_at)) for t in found]
     print_table(("id", "name", "role", "created", "state"), rows, title=f"tokens of {tenant}")
 
 
@@ -84,9 +82,7 @@ def rotate(
     from policy.decision import Action
 
     span = timedelta(seconds=overlap)
-    issued = _run(
-        tenant, Action.MANAGE_TOKENS, lambda connection: tokens.rotate(connection, tenant, token_id, span)
-    )
+    issued = _run(tenant, Action.MANAGE_TOKENS, lambda connection: tokens.rotate(connection, tenant, token_id, span))
     if issued is None:
         raise _unknown(token_id, tenant)
     if as_json:

@@ -103,7 +103,9 @@ async def _session(url: str, token: str, cursor: str | None) -> AsyncIterator[di
 
     address = f"ws{url.rstrip('/').removeprefix('http')}/graphql"
     async with connect(address, subprotocols=["graphql-transport-ws"], max_size=8_388_608) as socket:  # type: ignore[list-item]  # a NewType of str
-        await socket.send(orjson.dumps({"type": "connection_init", "payload": {"Authorization": f"Bearer {token}"}}).decode())
+        await socket.send(
+            orjson.dumps({"type": "connection_init", "payload": {"Authorization": f"Bearer {token}"}}).decode()
+        )
         subscribe = {"query": _SUBSCRIPTION, "variables": {"after": cursor}}
         async for text in socket:
             message = orjson.loads(text)

@@ -71,22 +71,20 @@ class Query:
             firing=chosen.firing,
             include_merged=chosen.include_merged,
         )
-        rows, cursor = await info.context.api.reads.incidents(
-            principal.tenant_id, wanted, after=after, limit=first
-        )
+        rows, cursor = await info.context.api.reads.incidents(principal.tenant_id, wanted, after=after, limit=first)
         return IncidentConnection(nodes=[Incident.of(row) for row in rows], page_info=page_info(cursor))
 
     @strawberry.field(description="The events of an incident, oldest first")
-    async def timeline(self, info: Resolving, incident_id: Reference, first: First = 50, after: After = None) -> Timeline:
+    async def timeline(
+        self, info: Resolving, incident_id: Reference, first: First = 50, after: After = None
+    ) -> Timeline:
         """A page of events; empty for an unknown incident."""
         principal = await info.context.ask(Action.READ_TIMELINE, "incident_id", incident_id)
         reads = info.context.api.reads
         row = await reads.incident(principal.tenant_id, incident_id)
         if row is None:
             return timeline_page([], None)
-        return timeline_page(
-            *await reads.timeline(principal.tenant_id, row.incident_id, after=after, limit=first)
-        )
+        return timeline_page(*await reads.timeline(principal.tenant_id, row.incident_id, after=after, limit=first))
 
     @strawberry.field(description="What became of signals, newest first")
     async def alerts(

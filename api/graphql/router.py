@@ -74,5 +74,3 @@ def graphql_router(*, graphiql: bool) -> Router:
         connection_init_wait_timeout=_INIT_TIMEOUT,
         max_subscriptions_per_connection=50,
     )
-
-

@@ -53,7 +53,7 @@ class TimelineEvent:
             sequence=document["sequence"],
             cursor=str(event.tenantsequence),
             causation_id=document.get("causationid", ""),
-            data=event.data,
+            data=JSON(event.data),
         )
 
 
@@ -164,7 +164,9 @@ class Incident:
         """A page of the signals that the incident holds."""
         principal = await info.context.ask(Action.READ_ALERTS, "incident_id", self.id)
         reads = info.context.api.reads
-        return alert_page(*await reads.alerts(principal.tenant_id, AlertFilter(incident_id=self.id), after=after, limit=first))
+        return alert_page(
+            *await reads.alerts(principal.tenant_id, AlertFilter(incident_id=self.id), after=after, limit=first)
+        )
 
 
 @strawberry.type(description="Incidents, newest first")

@@ -93,7 +93,6 @@ class RecordedEvent:
         return self._json
 
 
-
 def plain(data: Any) -> Any:
     """A message's data as the JSON values that the timeline holds: bytes are base64, as CloudEvents writes them."""
     return orjson.loads(orjson.dumps(data, default=_base64))

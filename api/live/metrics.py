@@ -7,7 +7,10 @@ from prometheus_client import Counter, Gauge, Histogram
 from streams.runtime.metrics import LATENCY_S
 
 REQUEST_SECONDS = Histogram(
-    "incidents_api_request_seconds", "HTTP requests by route and status", ["route", "method", "status"], buckets=LATENCY_S
+    "incidents_api_request_seconds",
+    "HTTP requests by route and status",
+    ["route", "method", "status"],
+    buckets=LATENCY_S,
 )
 SUBSCRIBERS = Gauge("incidents_api_subscribers", "Streams that are open (SSE and GraphQL)")
 SLOW_SUBSCRIBERS = Counter("incidents_api_slow_subscribers_total", "Streams cut off because they took nothing")

@@ -38,9 +38,7 @@ def earliest(admin: AdminClient, topic: str, partitions: Sequence[int]) -> dict[
 def _offsets(admin: AdminClient, topic: str, partitions: object, spec: OffsetSpec) -> dict[int, int]:
     assert isinstance(partitions, Mapping | Sequence)
     wanted = {TopicPartition(topic, partition): spec for partition in partitions}
-    futures = admin.list_offsets(
-        wanted, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=_REQUEST_S
-    )
+    futures = admin.list_offsets(wanted, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=_REQUEST_S)
     return {place.partition: future.result(_REQUEST_S).offset for place, future in futures.items()}
 
 

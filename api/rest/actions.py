@@ -27,9 +27,7 @@ from streams.domain import commands
 
 _ID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 
-router = APIRouter(
-    route_class=StrictRoute, prefix="/api/v1/incidents", tags=["incidents"], responses=WRITE_ANSWERS
-)
+router = APIRouter(route_class=StrictRoute, prefix="/api/v1/incidents", tags=["incidents"], responses=WRITE_ANSWERS)
 
 Actor = Annotated[Principal, Depends(allowed(Action.ACT))]
 Declarer = Annotated[Principal, Depends(allowed(Action.DECLARE))]
@@ -82,9 +80,7 @@ async def declare(
 ) -> Response:
     """Open an incident by hand; its number is the next of the tenant."""
     command = commands.Declare(actor=principal.actor, **body.model_dump())
-    return await carry_out(
-        api, principal, command, key=idempotency_key, traceparent=traceparent, created=True
-    )
+    return await carry_out(api, principal, command, key=idempotency_key, traceparent=traceparent, created=True)
 
 
 @router.post("/{incident_id}/acknowledge", summary="Acknowledge")
@@ -100,9 +96,7 @@ async def change_state(writing: Writing, incident_id: str, body: StateInput, if_
     """Illegal steps are answered 409."""
     revision = expected_revision(if_match)
     id_ = await writing.incident_id(incident_id)
-    return await writing.carry_out(
-        commands.ChangeState(id_, body.to, writing.principal.actor, body.reason, revision)
-    )
+    return await writing.carry_out(commands.ChangeState(id_, body.to, writing.principal.actor, body.reason, revision))
 
 
 @router.post("/{incident_id}/assign", summary="Assign")
@@ -126,7 +120,9 @@ async def change_fields(writing: Writing, incident_id: str, body: FieldsInput, i
     """Only the fields that are sent change."""
     fields = body.model_dump(exclude_none=True)
     if not fields:
-        raise Problem(422, "invalid-input", "The input is not valid", "send at least one of title, service, description")
+        raise Problem(
+            422, "invalid-input", "The input is not valid", "send at least one of title, service, description"
+        )
     revision = expected_revision(if_match)
     id_ = await writing.incident_id(incident_id)
     return await writing.carry_out(commands.ChangeFields(id_, fields, writing.principal.actor, revision))

@@ -86,7 +86,12 @@ def operation_view(command_id: str, outcome: CommandAccepted | CommandRejected |
             return {"command_id": command_id, "status": "pending"}
         case CommandRejected():
             reason = {"reason": outcome.reason, "detail": outcome.detail}
-            return {"command_id": command_id, "status": "rejected", "incident_id": outcome.incident_id or None, **reason}
+            return {
+                "command_id": command_id,
+                "status": "rejected",
+                "incident_id": outcome.incident_id or None,
+                **reason,
+            }
         case CommandAccepted():
             return {
                 "command_id": command_id,
