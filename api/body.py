@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import Problem
@@ -83,7 +84,11 @@ class StrictRoute(APIRoute):
 
 
 def _query_names(dependant: Any) -> list[str]:
-    names = [field.alias for field in dependant.query_params]
+    names: list[str] = []
+    for field in dependant.query_params:
+        model = field.field_info.annotation
+        is_model = isinstance(model, type) and issubclass(model, BaseModel)
+        names += list(model.model_fields) if is_model else [field.alias]
     return names + [name for child in dependant.dependencies for name in _query_names(child)]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
+import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -11,6 +12,9 @@ from starlette.responses import Response
 
 from api.auth import Unavailable
 from api.problems import Problem, handle_problem
+from projections.connections import TooPowerfulRole
+
+_log = structlog.get_logger(__name__)
 
 
 def database_unavailable(detail: str) -> Problem:
@@ -24,6 +28,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(Unavailable, _unavailable)
+    app.add_exception_handler(TooPowerfulRole, _too_powerful)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
@@ -47,3 +52,8 @@ async def _invalid(_request: Request, error: Exception) -> Response:
 
 async def _unavailable(_request: Request, error: Exception) -> Response:
     return database_unavailable(str(error)).response()
+
+
+async def _too_powerful(_request: Request, error: Exception) -> Response:
+    _log.error("the API refuses to work with this role", error=str(error))
+    return Problem(503, "misconfigured", "The API is not set up safely", "see its log", retry_after_s=60).response()

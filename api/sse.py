@@ -7,7 +7,7 @@ nothing for it, but remembers the id, so that a stream whose filter lets little 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 import structlog
@@ -25,7 +25,7 @@ RETRY_MS = 1_000
 _OPENING = f"retry: {RETRY_MS}\n\n".encode()
 _log = structlog.get_logger(__name__)
 
-Stream = AsyncIterator[Followed | Reset]
+Stream = AsyncGenerator[Followed | Reset, None]
 
 
 def render(item: Followed | Reset) -> bytes:
@@ -58,7 +58,7 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send until the client leaves or must go; a problem before the first item is a problem document."""
-        async with aclosing(self._stream) as stream:  # type: ignore[type-var]  # an async generator behind its protocol
+        async with aclosing(self._stream) as stream:
             try:
                 first = await anext(stream)
             except TooManySubscribers:

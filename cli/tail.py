@@ -29,10 +29,9 @@ def command(
     import orjson
 
     path = f"/api/v1/incidents/{incident}/stream" if incident else "/api/v1/events/stream"
-    shown = 0
-    for event in _events(url.rstrip("/") + path, token, type_ or [], after):
+    events = _events(url.rstrip("/") + path, token, type_ or [], after)
+    for shown, event in enumerate(events, start=1):
         typer.echo(orjson.dumps(event).decode() if as_json else line(event))
-        shown += 1
         if shown == limit:
             return
 

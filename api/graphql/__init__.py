@@ -1,1 +1,1 @@
-"""GraphQL: queries, mutations and subscriptions over the same parts as REST; ``schema.graphql`` is the committed SDL."""
+"""GraphQL: queries, mutations and subscriptions over the parts that REST uses; ``schema.graphql`` is the golden SDL."""

@@ -9,10 +9,10 @@ from strawberry.extensions import MaskErrors, MaxAliasesLimiter, MaxTokensLimite
 from strawberry.schema.config import StrawberryConfig
 
 from api.auth import Unavailable
+from api.errors import database_unavailable
 from api.graphql.mutations import Mutation
 from api.graphql.queries import Query
 from api.graphql.subscriptions import Subscription
-from api.errors import database_unavailable
 from api.problems import Problem
 
 MAX_DEPTH = 8

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Annotated
 
@@ -50,9 +50,7 @@ class BoardUpdate:
     board: Board
 
 
-async def _follow(
-    info: Resolving, principal: Principal, selection: Selection, after: str | None
-) -> AsyncIterator[Followed | Reset]:
+async def _follow(info: Resolving, selection: Selection, after: str | None) -> AsyncGenerator[Followed | Reset, None]:
     """What is selected; ends with the process, and as a ``Problem`` when the client must come back."""
     api = info.context.api
     position = sequence_of(after)
@@ -85,20 +83,25 @@ class Subscription:
     @strawberry.subscription(description="Incidents as they change; many changes at once make one payload each")
     async def incident_updated(
         self, info: Resolving, incident_id: str | None = None, after: Cursor = None
-    ) -> AsyncIterator[IncidentUpdate]:
+    ) -> AsyncGenerator[IncidentUpdate, None]:
         """Every incident of the tenant, or one."""
         principal, selection = await _selection(info, incident_id, None)
         reads = info.context.api.reads
-        async for item in _follow(info, principal, selection, after):
-            if isinstance(item, Reset):
-                yield IncidentUpdate(cursor=str(item.cursor), reset=True)
-                continue
-            changed: dict[str, list[str]] = {}
-            for event in item.events:
-                changed.setdefault(event.incident_id, []).append(event.type)
-            rows = await reads.incidents_by_id(principal.tenant_id, list(changed)) if changed else []
-            for row in rows:
-                yield IncidentUpdate(cursor=str(item.cursor), types=changed[row.incident_id], incident=Incident.of(row))
+        async with aclosing(_follow(info, selection, after)) as stream:
+            cursor = ""
+            async for item in stream:
+                if isinstance(item, Reset):
+                    yield IncidentUpdate(cursor=str(item.cursor), reset=True)
+                    continue
+                changed: dict[str, list[str]] = {}
+                for event in item.events:
+                    changed.setdefault(event.incident_id, []).append(event.type)
+                rows = await reads.incidents_by_id(principal.tenant_id, list(changed)) if changed else []
+                for row in rows:
+                    # Only the last payload of an item may be resumed behind: the others are part of the same step.
+                    behind = str(item.cursor) if row is rows[-1] else cursor or str(item.events[0].tenantsequence - 1)
+                    yield IncidentUpdate(cursor=behind, types=changed[row.incident_id], incident=Incident.of(row))
+                cursor = str(item.cursor)
 
     @strawberry.subscription(description="Events as they are recorded")
     async def timeline_event_added(
@@ -107,24 +110,26 @@ class Subscription:
         incident_id: str | None = None,
         types: list[str] | None = None,
         after: Cursor = None,
-    ) -> AsyncIterator[TimelineUpdate]:
+    ) -> AsyncGenerator[TimelineUpdate, None]:
         """All events of the tenant, or of one incident, or of some types."""
-        principal, selection = await _selection(info, incident_id, types)
-        async for item in _follow(info, principal, selection, after):
-            if isinstance(item, Reset):
-                yield TimelineUpdate(cursor=str(item.cursor), reset=True)
-                continue
-            for event in item.events:
-                yield TimelineUpdate(cursor=str(event.tenantsequence), event=TimelineEvent.of(event))
+        _, selection = await _selection(info, incident_id, types)
+        async with aclosing(_follow(info, selection, after)) as stream:
+            async for item in stream:
+                if isinstance(item, Reset):
+                    yield TimelineUpdate(cursor=str(item.cursor), reset=True)
+                    continue
+                for event in item.events:
+                    yield TimelineUpdate(cursor=str(event.tenantsequence), event=TimelineEvent.of(event))
 
     @strawberry.subscription(description="The board: now, and whenever it changed")
-    async def board_updated(self, info: Resolving, after: Cursor = None) -> AsyncIterator[BoardUpdate]:
+    async def board_updated(self, info: Resolving, after: Cursor = None) -> AsyncGenerator[BoardUpdate, None]:
         """The whole board in each payload; with a cursor, only once something happened behind it."""
         principal, selection = await _selection(info, None, None)
         is_first = after is None
-        async for item in _follow(info, principal, selection, after):
-            if is_first or isinstance(item, Reset) or item.events:
-                is_first = False
-                columns = await info.context.api.reads.board(principal.tenant_id)
-                yield BoardUpdate(cursor=str(item.cursor), board=board_of(columns))
-                await asyncio.sleep(_BOARD_PAUSE_S)
+        async with aclosing(_follow(info, selection, after)) as stream:
+            async for item in stream:
+                if is_first or isinstance(item, Reset) or item.events:
+                    is_first = False
+                    columns = await info.context.api.reads.board(principal.tenant_id)
+                    yield BoardUpdate(cursor=str(item.cursor), board=board_of(columns))
+                    await asyncio.sleep(_BOARD_PAUSE_S)

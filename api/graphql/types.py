@@ -53,7 +53,7 @@ class TimelineEvent:
             sequence=document["sequence"],
             cursor=str(event.tenantsequence),
             causation_id=document.get("causationid", ""),
-            data=event.data,
+            data=JSON(event.data),
         )
 
 

@@ -7,7 +7,7 @@ The order of steps is what makes it whole. Subscribe first, read the gap second,
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -67,7 +67,7 @@ class Follower:
         self._replay_limit = replay_limit
         self._heartbeat_s = heartbeat_s
 
-    async def follow(self, selection: Selection, after: int | None) -> AsyncIterator[Followed | Reset]:
+    async def follow(self, selection: Selection, after: int | None) -> AsyncGenerator[Followed | Reset, None]:
         """What is selected, from behind the cursor ``after`` (``None``: from now) until the subscriber stops.
 
         The first item always says where the stream stands. Raises ``TooManySubscribers``, ``Unavailable`` (before the
@@ -100,14 +100,16 @@ class Follower:
             return last, Reset(last, f"the cursor is more than {self._replay_limit} events back")
         return after, None
 
-    async def _stored_after(self, selection: Selection, after: int, until: int) -> AsyncIterator[Followed]:
+    async def _stored_after(self, selection: Selection, after: int, until: int) -> AsyncGenerator[Followed, None]:
         """Pages of stored events; the last, perhaps empty, carries the cursor ``until``."""
         while after < until:
             events = await self._stored.after(selection, after, until, _PAGE)
             after = events[-1].tenantsequence if len(events) == _PAGE else until
             yield Followed(events, after)
 
-    async def _live(self, selection: Selection, subscription: Subscription, cursor: int) -> AsyncIterator[Followed]:
+    async def _live(
+        self, selection: Selection, subscription: Subscription, cursor: int
+    ) -> AsyncGenerator[Followed, None]:
         yield Followed((), cursor)
         loop = asyncio.get_running_loop()
         due = loop.time() + self._heartbeat_s

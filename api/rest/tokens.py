@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
 from pydantic import AwareDatetime, Field
+from starlette.responses import Response
 
 from api import tokens
 from api.body import StrictRoute
@@ -16,7 +17,6 @@ from api.rest.models import Input, Name
 from api.rest.responses import json_response
 from api.tokens import IssuedToken, Token
 from policy.decision import Action, Principal, Role
-from starlette.responses import Response
 
 router = APIRouter(route_class=StrictRoute, prefix="/api/v1/tokens", tags=["tokens"])
 
