@@ -22,6 +22,7 @@ ACTIONS = {
     "com.incidents.acknowledged.v1": "acknowledge",
     "com.incidents.note_added.v1": "note",
 }
+DELIVERED = "com.incidents.effect.delivered.v1"
 EFFECTS = len(ACTIONS) * BILLING.alerts
 """The person acknowledges and annotates one incident, each of whose PagerDuty incidents gets both."""
 
@@ -66,7 +67,8 @@ async def play(scene: Scene, progress: Callable[[int, int], None]) -> Result:
         ledger = await send(deliveries, scene.endpoints(), lambda sent: progress(sent, len(deliveries)))
         lost, dispositions = await api.missing(sorted(ledger.accepted), QUIET_SECONDS)
         await _act(api)
-        effects = await _effects(scene, QUIET_SECONDS)
+        await _until_effects_are_recorded(api, QUIET_SECONDS)
+        effects = await _effects(scene)
         incidents = await api.incidents()
         timelines = await asyncio.gather(*(api.timeline(one["id"]) for one in incidents))
     finally:
@@ -101,16 +103,22 @@ async def _act(api: ApiClient) -> None:
         await api.act(gateway, "state", {"to": state, "reason": "certificate renewed"})
 
 
-async def _effects(scene: Scene, seconds: float) -> int:
-    """The effects that PagerDuty has seen for this run's tenant, once all have come or time is up."""
+async def _until_effects_are_recorded(api: ApiClient, seconds: float) -> None:
+    """Wait until the result of every effect stands on a timeline; the counts are then final."""
     deadline = time.monotonic() + seconds
+    billing = next(one["id"] for one in await api.incidents() if one["service"] == BILLING.service)
+    while time.monotonic() < deadline:
+        recorded = [event for event in await api.timeline(billing) if event["type"] == DELIVERED]
+        if len(recorded) >= EFFECTS:
+            return
+        await asyncio.sleep(0.2)
+
+
+async def _effects(scene: Scene) -> int:
+    """The effects that PagerDuty has seen in this run."""
     async with httpx.AsyncClient() as client:
-        while True:
-            effects = (await client.get(f"{scene.fake_url}/_effects")).json()["effects"]
-            count = sum(effects.values())
-            if count >= EFFECTS or time.monotonic() > deadline:
-                return int(count)
-            await asyncio.sleep(0.2)
+        effects = (await client.get(f"{scene.fake_url}/_effects")).json()["effects"]
+    return int(sum(effects.values()))
 
 
 def _wrong(

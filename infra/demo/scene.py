@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -104,11 +106,15 @@ class Commands:
 
 def _populate(tenant: str, base_url: str, fake_url: str, incidents: Commands) -> Scene:
     """The tenant's tokens and integrations; PagerDuty's side effects go to the fake."""
-    config = Path(environment_home()) / "demo-pagerduty.json"
-    config.write_bytes(orjson.dumps({"api_url": fake_url, "from_email": PAGERDUTY_EMAIL}))
-    api_token = Path(environment_home()) / "demo-pagerduty-token"
-    api_token.write_text(PAGERDUTY_TOKEN)
-    pagerduty = ["--config", str(config), "--api-token-file", str(api_token)]
+    with tempfile.TemporaryDirectory() as folder:
+        config, api_token = Path(folder, "config.json"), Path(folder, "token")
+        config.write_bytes(orjson.dumps({"api_url": fake_url, "from_email": PAGERDUTY_EMAIL}))
+        api_token.write_text(PAGERDUTY_TOKEN)
+        options = ["--config", str(config), "--api-token-file", str(api_token), "--secret-file", "-"]
+        # PagerDuty issues the secret of its webhooks itself.
+        pagerduty = incidents.json(
+            "integration", "add", "pagerduty", "--tenant", tenant, *options, given=secrets.token_urlsafe(32)
+        )
     return Scene(
         tenant=tenant,
         base_url=base_url,
@@ -117,14 +123,9 @@ def _populate(tenant: str, base_url: str, fake_url: str, incidents: Commands) ->
         viewer_token=incidents.json("token", "create", "--tenant", tenant, "--role", "viewer")["token"],
         integrations={
             "alertmanager": incidents.json("integration", "add", "alertmanager", "--tenant", tenant),
-            "pagerduty": incidents.json("integration", "add", "pagerduty", "--tenant", tenant, *pagerduty),
+            "pagerduty": pagerduty,
         },
     )
-
-
-def environment_home() -> Path:
-    """The folder of the local stack."""
-    return local_stack.open_stack().settings.home
 
 
 def _start(command: Sequence[str], env: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
