@@ -46,7 +46,7 @@ class Writer:
         self.problem = ""
         self._retry = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(TRANSIENT),
-            wait=tenacity.wait_exponential_jitter(initial=0.1, max=5, jitter=0.2),
+            wait=tenacity.wait_exponential_jitter(multiplier=0.1, max=5, jitter=0.2),
             stop=tenacity.stop_when_event_set(stop),
             sleep=tenacity.sleep_using_event(stop),
             before_sleep=self._say,

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
+from confluent_kafka.admin import AdminClient, ConfigEntry, ConfigResource, NewTopic, ResourceType
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 import schemas
 from streams.domain.errors import IncidentsError
@@ -68,10 +69,23 @@ def _ignore_existing(result: Callable[[], object]) -> None:
             raise
 
 
+def _is_not_known_yet(error: BaseException) -> bool:
+    return isinstance(error, KafkaException) and error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART
+
+
+@retry(
+    retry=retry_if_exception(_is_not_known_yet), wait=wait_fixed(0.2), stop=stop_after_delay(_TIMEOUT_S), reraise=True
+)
+def _configs(admin: AdminClient, names: list[str]) -> dict[str, dict[str, ConfigEntry]]:
+    """The topics' settings; a topic that was just created is known to the brokers only a moment later."""
+    resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
+    found = admin.describe_configs(resources, request_timeout=_TIMEOUT_S)
+    return {resource.name: future.result() for resource, future in found.items()}
+
+
 def _check(admin: AdminClient, wanted: dict[str, tuple[schemas.TopicSpec, int]]) -> None:
+    configs = _configs(admin, list(wanted))
     existing = admin.list_topics(timeout=_TIMEOUT_S).topics
-    resources = [ConfigResource(ResourceType.TOPIC, name) for name in wanted]
-    configs = {r.name: f.result() for r, f in admin.describe_configs(resources, request_timeout=_TIMEOUT_S).items()}
     wrong = []
     for name, (spec, partitions) in wanted.items():
         found = len(existing[name].partitions) if name in existing else 0

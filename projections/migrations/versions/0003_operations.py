@@ -149,7 +149,7 @@ def _grant() -> None:
             " WITH CHECK (tenant_id = current_setting('incidents.tenant', true))"
         )
         op.execute(f"GRANT {rights} ON ops.{name} TO incidents_api")
-    op.execute("GRANT SELECT ON ops.projection_checkpoints TO incidents_api")
+    op.execute("GRANT SELECT ON ops.projection_checkpoints, ops.projection_active TO incidents_api")
     for name, rights in _PROJECTOR.items():
         op.execute(f"GRANT {rights} ON ops.{name} TO incidents_projector")
     for function in ("ops.token_by_hash(bytea)", "ops.integration_by_id(text)"):
