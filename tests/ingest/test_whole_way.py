@@ -44,6 +44,7 @@ from streams.runtime.producer import (
 from streams.runtime.settings import DatabaseSettings, KafkaSettings, ObjectStorageSettings
 from streams.runtime.topics import provision
 from tests.connectors.examples import SIGNED
+from tests.harness.objects import client_of
 from tests.harness.serving import Serving, serving
 from tests.ingest.application import authenticate
 
@@ -381,7 +382,11 @@ def test_objects_are_found_by_their_digest(object_storage: ObjectStorageSettings
 
 def test_a_bucket_is_made_where_it_is_missing(object_storage: ObjectStorageSettings) -> None:
     fresh = object_storage.model_copy(update={"bucket": f"{object_storage.bucket}-new"})
-    assert ObjectStorage(fresh).get(ObjectStorage(fresh).put(b"x")) == b"x"
+    key = ObjectStorage(fresh).put(b"x")
+    assert ObjectStorage(fresh).get(key) == b"x"
+    client = client_of(fresh)
+    client.remove_object(bucket_name=fresh.bucket, object_name=key)
+    client.remove_bucket(bucket_name=fresh.bucket)
 
 
 def test_a_storage_that_is_not_there(object_storage: ObjectStorageSettings) -> None:
