@@ -371,6 +371,22 @@ async def test_a_broker_that_is_not_there() -> None:
     assert "test-deliveries" not in {thread.name for thread in threading.enumerate()}
 
 
+async def test_calls_fail_at_once_when_the_broker_has_been_away_for_a_while() -> None:
+    producer = AcknowledgedProducer(KafkaSettings(bootstrap_servers="127.0.0.1:9"), "test", delivery_timeout_ms=60_000)
+    waiting: list[asyncio.Task[None]] = []
+    try:
+        async with asyncio.timeout(20):
+            while not waiting or not waiting[-1].done():
+                waiting.append(asyncio.create_task(producer.send([ProducerRecord("t", b"k", b"v", [])])))
+                await asyncio.sleep(0.1)
+        assert isinstance(waiting[-1].exception(), BrokerUnavailable)
+        assert not waiting[0].done()
+    finally:
+        producer.close(0.1)
+        for task in waiting:
+            task.cancel()
+
+
 def test_objects_are_found_by_their_digest(object_storage: ObjectStorageSettings) -> None:
     storage = ObjectStorage(object_storage)
     key = storage.put(b"content")
