@@ -28,7 +28,7 @@ MAX_RECORD_BYTES = 1_000_000
 _POLL_S = 0.25
 _PROBE_S = 1.0
 _PATIENCE_S = 3.0
-"""How long Kafka may be away until calls fail at once instead of waiting for it: webhooks' senders wait five seconds."""
+"""How long Kafka may be away until calls fail at once instead of waiting: senders of webhooks wait five seconds."""
 
 _CLOSE_S = 8.0
 _UNREACHABLE = KafkaError._ALL_BROKERS_DOWN  # noqa: SLF001  the client's name for a public code
