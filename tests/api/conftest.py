@@ -24,7 +24,7 @@ from api.app import Backends, create_app
 from api.server import server
 from api.settings import ApiSettings
 from connectors.kit.secrets import ConnectorSettings
-from policy.decision import Role
+from policy.decision import Decide, Role, decide
 from projections.runner import Projector
 from streams.runtime.settings import DatabaseSettings, KafkaSettings, ObjectStorageSettings
 from streams.runtime.topics import provision
@@ -74,9 +74,9 @@ class Running:
 
 
 @contextmanager
-def serving(settings: ApiSettings, backends: Backends) -> Iterator[str]:
+def serving(settings: ApiSettings, backends: Backends, decision_point: Decide = decide) -> Iterator[str]:
     """A real server on a thread of its own; its address."""
-    serving_ = server(create_app(settings, backends), settings)
+    serving_ = server(create_app(settings, backends, decision_point=decision_point), settings)
     thread = threading.Thread(target=serving_.run, name="api", daemon=True)
     thread.start()
     wait_until(lambda: serving_.started or not thread.is_alive(), "the API started")

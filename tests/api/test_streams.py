@@ -175,7 +175,7 @@ def test_incident_and_board_updates_show_what_reads_show(running: Running) -> No
     with running.client(tenant="board") as client:
         token = client.headers["authorization"].removeprefix("Bearer ")
         board_query = "subscription { boardUpdated { cursor board { columns { status count } } } }"
-        incident_query = "subscription { incidentUpdated(after: \"0\") { cursor types incident { key assignee } } }"
+        incident_query = 'subscription { incidentUpdated(after: "0") { cursor types incident { key assignee } } }'
         with socket_for(running, token) as board, socket_for(running, token) as incidents:
             subscribe(board, board_query)
             assert payload(board, "boardUpdated")["board"]["columns"] == []
