@@ -72,11 +72,14 @@ def test_without_its_database_writes_are_202_and_streams_go_on_later_without_a_g
 def test_without_a_broker_writes_are_503_and_reads_go_on(fragile: Running, backends: Backends) -> None:
     nobody = backends.kafka.model_copy(update={"bootstrap_servers": f"127.0.0.1:{free_port()}"})
     settings = ApiSettings(port=free_port(), outcome_timeout_s=2)
-    with serving(settings, replace(backends, kafka=nobody)) as url, fragile.client(tenant="fragile") as known:
-        with httpx.Client(base_url=url, headers=known.headers, timeout=30) as client:
-            ready = client.get("/health/ready")
-            assert (ready.status_code, ready.json()["checks"]["kafka"]) == (503, "Kafka does not answer")
-            assert client.get("/api/v1/incidents").status_code == 200
-            refused = client.post("/api/v1/incidents", json={"title": "nobody takes it"})
-            assert (refused.status_code, refused.json()["code"]) == (503, "broker-unavailable")
-            assert "retry-after" in refused.headers
+    with (
+        serving(settings, replace(backends, kafka=nobody)) as url,
+        fragile.client(tenant="fragile") as known,
+        httpx.Client(base_url=url, headers=known.headers, timeout=30) as client,
+    ):
+        ready = client.get("/health/ready")
+        assert (ready.status_code, ready.json()["checks"]["kafka"]) == (503, "Kafka does not answer")
+        assert client.get("/api/v1/incidents").status_code == 200
+        refused = client.post("/api/v1/incidents", json={"title": "nobody takes it"})
+        assert (refused.status_code, refused.json()["code"]) == (503, "broker-unavailable")
+        assert "retry-after" in refused.headers

@@ -51,9 +51,11 @@ def refuse(principal: Principal, action: Action, resource: Resource) -> Decision
 @pytest.fixture(scope="module")
 def refusing(backends: Backends, database_url: str) -> Iterator[httpx.Client]:
     """A client of an API that refuses everything, though its token is an administrator's."""
-    with serving(ApiSettings(port=free_port()), backends, refuse) as url:
-        with Running(url, database_url, backends).client() as client:
-            yield client
+    with (
+        serving(ApiSettings(port=free_port()), backends, refuse) as url,
+        Running(url, database_url, backends).client() as client,
+    ):
+        yield client
 
 
 @pytest.mark.stack
