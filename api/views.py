@@ -40,7 +40,6 @@ def incident_view(row: IncidentRow) -> dict[str, Any]:
         "related_to": row.related_to or None,
         "relation": row.relation or None,
         "rule": row.rule,
-        "rule_version": row.rule_version,
         "correlation_key": row.correlation_key,
     }
 

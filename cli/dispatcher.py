@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+from typing import Annotated
 
-def command() -> None:
-    """Carry out planned side effects at the providers until stopped (SIGTERM finishes what is under way).
+import typer
 
-    Any number may run side by side. Health and metrics are on INCIDENTS_METRICS_PORT (default 9103).
+
+def command(
+    metrics_port: Annotated[
+        int, typer.Option(envvar="INCIDENTS_METRICS_PORT", help="Port of health and metrics; 0: none.")
+    ] = 0,
+) -> None:
+    """Carry planned side effects out at the providers until stopped; any number may run side by side.
+
+    SIGTERM lets what is under way finish.
     """
     import asyncio
-    import os
 
     from cli.errors import CommandError
     from cli.exit_codes import ExitCode
     from connectors.kit.secrets import SecretsSealed
-    from streams.runtime import logging
+    from infra.local.environment import apply
+    from streams.runtime.logging import configure
 
-    logging.configure("dispatcher", os.environ.get("INCIDENTS_LOG_LEVEL", "INFO"))
-    port = int(os.environ.get("INCIDENTS_METRICS_PORT") or "9103")
+    apply()
+    configure("dispatcher")
     try:
-        asyncio.run(_serve(port))
+        asyncio.run(_serve(metrics_port))
     except SecretsSealed as error:
         raise CommandError(str(error), ExitCode.USAGE) from error
 
 
-async def _serve(port: int) -> None:
+async def _serve(metrics_port: int) -> None:
     import asyncio
     import signal
 
@@ -47,7 +55,7 @@ async def _serve(port: int) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, dispatcher.stop)
-    server = health.serve(port, dispatcher.checks)
+    server = health.serve(metrics_port, dispatcher.checks) if metrics_port else None
     await directory.start()
     try:
         await dispatcher.run()
@@ -55,4 +63,5 @@ async def _serve(port: int) -> None:
         await directory.close()
         await http.close()
         producer.close(2.0)
-        server.shutdown()
+        if server is not None:
+            server.shutdown()

@@ -83,6 +83,11 @@ def instant_or_none(milliseconds: int) -> datetime | None:
     return instant(milliseconds) if milliseconds else None
 
 
+def milliseconds(at: datetime | None) -> int:
+    """The instant in milliseconds since the epoch, 0 for None: the inverse of ``instant_or_none``."""
+    return (at - _EPOCH) // timedelta(milliseconds=1) if at else 0
+
+
 def bounded(text: str) -> str:
     """The text as an indexed column holds it: one longer than 300 characters is cut and ended with its digest.
 

@@ -1,4 +1,4 @@
-"""What each alert of an incident is doing now: firing or resolved, by the newest of its signals' own times."""
+"""What each alert of an incident is doing now: firing or resolved, and since when it is known."""
 
 from __future__ import annotations
 
@@ -49,41 +49,28 @@ def keys(tenant_id: str, incident_id: str, data: AlertEvent) -> list[Key]:
     return [(tenant_id, incident_id, bounded(alert.alert_key)) for alert in data.alerts]
 
 
-def change(states: MutableMapping[Key, AlertState], tenant_id: str, incident_id: str, data: AlertEvent) -> int:
-    """Fold the event into ``states`` and return how many more alerts fire than before.
+def change(states: MutableMapping[Key, AlertState], tenant_id: str, incident_id: str, data: AlertEvent) -> None:
+    """Fold the event into ``states``.
 
-    The signal with the newest event time decides; at equal times the alert is resolved. So a resolved alert whose
-    firing arrives late stays resolved.
+    The order of the record decides: an alert fires once it was attached, until it is resolved. Which signal counts
+    when they arrive out of order, the orchestrator has decided already; what changes nothing is a repetition.
     """
-    firing = not isinstance(data, events.AlertsResolved)
-    difference = 0
     alerts: tuple[events.Alert | events.AlertRef, ...] = data.alerts
     for key, alert in zip(keys(tenant_id, incident_id, data), alerts, strict=True):
-        before = states.get(key)
-        after = _folded(before, alert, firing=firing)
-        states[key] = after
-        difference += after.firing - (before is not None and before.firing)
-    return difference
+        states[key] = _folded(states.get(key), alert, data)
 
 
-def _folded(state: AlertState | None, alert: events.Alert | events.AlertRef, *, firing: bool) -> AlertState:
+def _folded(state: AlertState | None, alert: events.Alert | events.AlertRef, data: AlertEvent) -> AlertState:
     at = instant(alert.event_time or alert.recorded_time)
+    firing = isinstance(data, events.AlertsAttached)
     external_id = alert.external_id if isinstance(alert, events.Alert) else ""
     if state is None:
+        fingerprint = bounded(alert.fingerprint)
         return AlertState(
-            firing,
-            1,
-            at,
-            at,
-            alert.title,
-            bounded(alert.fingerprint),
-            alert.connector,
-            alert.integration_id,
-            external_id,
+            firing, 1, at, at, alert.title, fingerprint, alert.connector, alert.integration_id, external_id
         )
-    newest = at > state.last_seen or (at == state.last_seen and not firing)
     return AlertState(
-        firing if newest else state.firing,
+        state.firing if isinstance(data, events.AlertsRepeated) else firing,
         state.occurrences + 1,
         min(state.first_seen, at),
         max(state.last_seen, at),

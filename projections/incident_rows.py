@@ -1,15 +1,15 @@
-"""The fold of one incident's events to its row: pure, from recorded times only."""
+"""One incident's events to its row, through the domain's own fold: pure, from recorded times only."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, assert_never
+from typing import Any
 
-from projections.base import SequenceGap, bounded, instant
+from projections.base import Record, SequenceGap, bounded, instant, instant_or_none, milliseconds
 from streams.domain import events
 from streams.domain.envelope import Envelope
+from streams.domain.incident import Incident, evolve
 
 COLUMNS = {
     "tenant_id": "text",
@@ -39,12 +39,43 @@ COLUMNS = {
     "related_to": "text",
     "relation": "text",
     "rule": "text",
-    "rule_version": "int8",
     "correlation_key": "text",
     "event_id": "text",
     "topic_partition": "int4",
     "topic_offset": "int8",
 }
+
+_SAME = (
+    "number",
+    "title",
+    "status",
+    "severity",
+    "service",
+    "description",
+    "assignee",
+    "acknowledged_by",
+    "revision",
+    "sequence",
+    "alert_count",
+    "repeat_count",
+    "firing_count",
+    "merged_into",
+    "related_to",
+    "relation",
+    "rule",
+    "correlation_key",
+)
+
+_TIMES = (
+    "acknowledged_at",
+    "created_at",
+    "updated_at",
+    "resolved_at",
+    "closed_at",
+    "archived_at",
+    "first_signal_at",
+    "last_signal_at",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,160 +113,66 @@ class IncidentRow:
     related_to: str
     relation: str
     rule: str
-    rule_version: int
     correlation_key: str
     event_id: str
     topic_partition: int
     topic_offset: int
 
 
-def fold(
-    row: IncidentRow | None,
-    envelope: Envelope,
-    data: events.IncidentEvent,
-    *,
-    firing_change: int = 0,
-    position: tuple[int, int] = (0, 0),
-) -> IncidentRow:
-    """The incident's row after the event; ``position`` is the event's (partition, offset).
+def to_incident(row: IncidentRow) -> Incident:
+    """The incident as the domain folds it; what rows do not hold (hash, causes, externals) changes no row."""
+    found: dict[str, Any] = {name: getattr(row, name) for name in _SAME}
+    found.update((name, milliseconds(getattr(row, name))) for name in _TIMES)
+    return Incident(id=row.incident_id, **found)
 
-    ``firing_change`` is how many more (or less) alerts fire after an event about alerts: it depends on the alerts'
-    own states (``incident_alerts.change``). An event that the row contains already changes nothing. Raises
-    ``SequenceGap`` when events are missing between the two.
+
+def fold(incident: Incident | None, envelope: Envelope, event: events.IncidentEvent) -> Incident:
+    """The incident after the event, by the domain's own ``evolve``.
+
+    Raises ``SequenceGap`` when the event is not the next one of the incident.
     """
-    before = row.sequence if row else 0
-    if row is not None and envelope.sequence <= before:
-        return row
-    if envelope.sequence != before + 1 or isinstance(data, events.Declared) != (row is None):
+    before = incident.sequence if incident else 0
+    if envelope.sequence != before + 1:
         raise SequenceGap(
-            f"tenant {envelope.tenantid}, incident {envelope.subject}: {type(data).__name__} has sequence"
+            f"tenant {envelope.tenantid}, incident {envelope.subject}: {type(event).__name__} has sequence"
             f" {envelope.sequence} after {before}"
         )
-    if isinstance(data, events.Declared):
-        return _declared(envelope, data, position)
-    assert row is not None, "checked above"
-    return replace(
-        row,
-        updated_at=instant(envelope.recordedtime),
-        sequence=envelope.sequence,
-        event_id=envelope.id,
-        topic_partition=position[0],
-        topic_offset=position[1],
-        **_changes(row, instant(envelope.recordedtime), data, firing_change),
+    after = evolve(incident, event, id_=envelope.subject, at=envelope.recordedtime)
+    return after._replace(sequence=envelope.sequence)
+
+
+def values(incident: Incident, last: Record) -> tuple[Any, ...]:
+    """The row in the order of ``COLUMNS``; ``last`` is the last event in it."""
+    return (
+        last.envelope.tenantid,
+        incident.id,
+        incident.number,
+        incident.title,
+        incident.status,
+        incident.severity,
+        bounded(incident.service),
+        incident.description,
+        bounded(incident.assignee),
+        incident.acknowledged_by,
+        instant_or_none(incident.acknowledged_at),
+        instant(incident.created_at),
+        instant(incident.updated_at),
+        instant_or_none(incident.resolved_at),
+        instant_or_none(incident.closed_at),
+        instant_or_none(incident.archived_at),
+        incident.revision,
+        incident.sequence,
+        incident.alert_count,
+        incident.repeat_count,
+        incident.firing_count,
+        instant_or_none(incident.first_signal_at),
+        instant_or_none(incident.last_signal_at),
+        incident.merged_into,
+        incident.related_to,
+        incident.relation,
+        incident.rule,
+        incident.correlation_key,
+        last.envelope.id,
+        last.partition,
+        last.offset,
     )
-
-
-def _declared(envelope: Envelope, data: events.Declared, position: tuple[int, int]) -> IncidentRow:
-    recorded = instant(envelope.recordedtime)
-    return IncidentRow(
-        tenant_id=envelope.tenantid,
-        incident_id=envelope.subject,
-        number=data.number,
-        title=data.title,
-        status=data.status,
-        severity=data.severity,
-        service=bounded(data.service),
-        description=data.description,
-        assignee="",
-        acknowledged_by="",
-        acknowledged_at=None,
-        created_at=recorded,
-        updated_at=recorded,
-        resolved_at=None,
-        closed_at=None,
-        archived_at=None,
-        revision=1,
-        sequence=envelope.sequence,
-        alert_count=0,
-        repeat_count=0,
-        firing_count=0,
-        first_signal_at=None,
-        last_signal_at=None,
-        merged_into="",
-        related_to=data.related_to,
-        relation=data.relation,
-        rule=data.rule,
-        rule_version=data.rule_version,
-        correlation_key=data.correlation_key,
-        event_id=envelope.id,
-        topic_partition=position[0],
-        topic_offset=position[1],
-    )
-
-
-def _changes(row: IncidentRow, recorded: datetime, data: events.IncidentEvent, firing_change: int) -> dict[str, Any]:
-    """The columns that an event other than ``Declared`` changes."""
-    match data:
-        case events.AlertsAttached(alerts):
-            return {**_signals(row, alerts, firing_change), "alert_count": row.alert_count + len(alerts)}
-        case events.AlertsRepeated(alerts):
-            return {**_signals(row, alerts, firing_change), "repeat_count": row.repeat_count + len(alerts)}
-        case events.AlertsResolved(alerts):
-            return _signals(row, alerts, firing_change)
-        case events.NoteAdded() | events.EffectDelivered() | events.EffectFailed():
-            return {}
-        case events.Archived():
-            return {"archived_at": recorded}
-        case events.Declared():
-            raise AssertionError("an incident is declared once")
-        case _:
-            return {**_edit(row, recorded, data), "revision": row.revision + 1}
-
-
-_Edit = (
-    events.Acknowledged
-    | events.StateChange
-    | events.Resolved
-    | events.Closed
-    | events.Assigned
-    | events.SeverityChanged
-    | events.FieldChanged
-    | events.Merged
-)
-
-
-def _edit(row: IncidentRow, recorded: datetime, data: _Edit) -> dict[str, Any]:
-    """What people edit: each is a new revision."""
-    changes: dict[str, Any] = {}
-    match data:
-        case events.Acknowledged():
-            changes = {"acknowledged_by": data.actor, "acknowledged_at": recorded}
-        case events.StateChange():
-            changes = {"status": data.to, "resolved_at": None, "closed_at": None}
-        case events.Resolved():
-            changes = {"status": "resolved", "resolved_at": recorded}
-        case events.Closed():
-            changes = {"status": data.to, "closed_at": recorded}
-        case events.Assigned():
-            changes = {"assignee": bounded(data.assignee)}
-        case events.SeverityChanged():
-            changes = {"severity": data.severity}
-        case events.FieldChanged():
-            changes = _field(data)
-        case events.Merged(role="source"):
-            changes = {"status": "closed", "closed_at": recorded, "merged_into": data.other}
-        case events.Merged():
-            counts = ("alert_count", "repeat_count", "firing_count")
-            changes = {name: getattr(row, name) + getattr(data, name) for name in counts}
-        case _:
-            assert_never(data)
-    return changes
-
-
-def _field(data: events.FieldChanged) -> dict[str, Any]:
-    """The edited column; a field that this version has no column for stays on the timeline."""
-    if data.field == "service":
-        return {"service": bounded(data.value)}
-    return {data.field: data.value} if data.field in {"title", "description"} else {}
-
-
-def _signals(row: IncidentRow, alerts: Iterable[events.Alert | events.AlertRef], firing_change: int) -> dict[str, Any]:
-    times = [alert.event_time or alert.recorded_time for alert in alerts]
-    if not times:
-        return {}
-    first, last = instant(min(times)), instant(max(times))
-    return {
-        "first_signal_at": min(row.first_signal_at or first, first),
-        "last_signal_at": max(row.last_signal_at or last, last),
-        "firing_count": max(row.firing_count + firing_change, 0),
-    }

@@ -10,13 +10,16 @@ from projections import incident_alerts, incident_rows
 from projections.base import Record
 from projections.connections import Connection
 from projections.incident_alerts import AlertEvent, AlertState, Key
-from projections.incident_rows import IncidentRow, fold
+from projections.incident_rows import IncidentRow, fold, to_incident
 from projections.staging import Staging
 from streams.domain import events
 from streams.domain.catalogue import Topic
+from streams.domain.incident import Incident
 
-_ROW = attrgetter(*incident_rows.COLUMNS)
 _STATE = attrgetter(*tuple(incident_alerts.COLUMNS)[3:])
+Name = tuple[str, str]
+"""Tenant and incident id."""
+
 _TENANT_EVENTS = get_args(events.TenantEvent)
 
 _SELECT_ROWS = """
@@ -87,34 +90,29 @@ class Incidents:
         return written
 
     def _apply(self, connection: Connection, records: Sequence[Record]) -> int:
-        rows = self._load_rows(connection, {(r.envelope.tenantid, r.envelope.subject) for r in records})
+        incidents = self._load_incidents(connection, {(r.envelope.tenantid, r.envelope.subject) for r in records})
         states = self._load_states(connection, records)
-        changed: dict[tuple[str, str], None] = {}
+        last: dict[Name, Record] = {}
         touched: dict[Key, None] = {}
         for record in records:
             envelope, data = record.envelope, record.data
-            incident = envelope.tenantid, envelope.subject
-            before = rows.get(incident)
+            name = envelope.tenantid, envelope.subject
+            before = incidents.get(name)
             if before is not None and envelope.sequence <= before.sequence:
                 continue
-            firing_change = 0
+            incidents[name] = fold(before, envelope, data)
+            last[name] = record
             if isinstance(data, AlertEvent):
-                firing_change = incident_alerts.change(states, *incident, data)
-                touched.update(dict.fromkeys(incident_alerts.keys(*incident, data)))
-            rows[incident] = fold(
-                before, envelope, data, firing_change=firing_change, position=(record.partition, record.offset)
-            )
-            changed[incident] = None
-        self._rows.load(connection, [_ROW(rows[key]) for key in sorted(changed)])
+                incident_alerts.change(states, *name, data)
+                touched.update(dict.fromkeys(incident_alerts.keys(*name, data)))
+        self._rows.load(connection, [incident_rows.values(incidents[name], last[name]) for name in sorted(last)])
         self._states.load(connection, [(*key, *_STATE(states[key])) for key in sorted(touched)])
-        return len(changed) + len(touched)
+        return len(last) + len(touched)
 
-    def _load_rows(
-        self, connection: Connection, incidents: Iterable[tuple[str, str]]
-    ) -> dict[tuple[str, str], IncidentRow]:
-        wanted = _columns(incidents, 2)
+    def _load_incidents(self, connection: Connection, names: Iterable[Name]) -> dict[Name, Incident]:
+        wanted = _columns(names, 2)
         found = connection.execute(self._select_rows, wanted, binary=True) if wanted[0] else ()
-        return {(row[0], row[1]): IncidentRow(*row) for row in found}
+        return {(row[0], row[1]): to_incident(IncidentRow(*row)) for row in found}
 
     def _load_states(self, connection: Connection, records: Iterable[Record]) -> dict[Key, AlertState]:
         keys = {

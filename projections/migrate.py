@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 from typing import Any
 
+import psycopg
 import sqlalchemy
+import sqlalchemy.exc
+import structlog
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
@@ -15,10 +20,12 @@ from alembic.script import ScriptDirectory
 
 from projections.connections import connect
 from streams.domain.errors import IncidentsError
-from streams.runtime.settings import DatabaseSettings
+from streams.runtime.settings import DatabaseRole, DatabaseSettings
 
 _LOCK = 0x696E6369
 """Advisory lock of this database: two migrators take turns."""
+_SAY_EVERY_S, _LOOK_EVERY_S = 10.0, 0.5
+_LOG = structlog.get_logger()
 
 
 class SchemaMismatch(IncidentsError):  # noqa: N818  says what is wrong, as the other errors do
@@ -38,9 +45,9 @@ def downgrade(settings: DatabaseSettings, revision: str = "base") -> list[str]:
     return _run(settings, command.downgrade, revision)
 
 
-def current(settings: DatabaseSettings) -> str:
-    """The revision that the database has; empty when it was never migrated."""
-    with _connection(settings) as connection:
+def current(settings: DatabaseSettings, role: DatabaseRole = "owner") -> str:
+    """The revision that the database has; empty when it was never migrated. Any role may ask."""
+    with _connection(settings, role) as connection:
         context = MigrationContext.configure(connection, opts={"version_table_schema": "ops"})
         return context.get_current_revision() or ""
 
@@ -50,11 +57,26 @@ def head() -> str:
     return ScriptDirectory.from_config(_config()).get_current_head() or ""
 
 
-def check(settings: DatabaseSettings) -> None:
+def check(settings: DatabaseSettings, role: DatabaseRole = "owner") -> None:
     """Raise ``SchemaMismatch`` unless the database has exactly this code's schema."""
-    found, wanted = current(settings), head()
+    found, wanted = current(settings, role), head()
     if found != wanted:
         raise SchemaMismatch(f"the database has schema {found or 'none'}, this version needs {wanted}")
+
+
+def wait_until_current(settings: DatabaseSettings, stop: threading.Event, role: DatabaseRole = "projector") -> None:
+    """Return once the database has this code's schema, or ``stop`` is set; says each ten seconds what it waits for."""
+    said = 0.0
+    while not stop.is_set():
+        try:
+            check(settings, role)
+        except (SchemaMismatch, sqlalchemy.exc.OperationalError, psycopg.OperationalError) as error:
+            if time.monotonic() - said >= _SAY_EVERY_S:
+                said = time.monotonic()
+                _LOG.warning("database.waiting", reason=str(error))
+            stop.wait(_LOOK_EVERY_S)
+        else:
+            return
 
 
 def _config() -> Config:
@@ -65,10 +87,10 @@ def _config() -> Config:
 
 
 @contextmanager
-def _connection(settings: DatabaseSettings) -> Iterator[sqlalchemy.Connection]:
+def _connection(settings: DatabaseSettings, role: DatabaseRole = "owner") -> Iterator[sqlalchemy.Connection]:
     engine = sqlalchemy.create_engine(
         "postgresql+psycopg://",
-        creator=lambda: connect(settings, "owner", name="migrate"),
+        creator=lambda: connect(settings, role, name="migrate"),
         poolclass=sqlalchemy.NullPool,
     )
     with engine.connect() as connection:

@@ -60,15 +60,14 @@ def _message(
 ) -> Message:
     type_, time = event["type"], event.get("time")
     occurred = in_range(milliseconds(time)) if time else 0
-    rule = mapping.rule_for(type_) if mapping and type_ != SIGNAL else None
-    if rule is not None:
-        signal = read_signal(rule.apply(event), integration, raw, occurred, lenient=True)
-    elif type_ != SIGNAL and type_.startswith(RESERVED_PREFIX):
+    if type_ != SIGNAL and type_.startswith(RESERVED_PREFIX):
         raise NotCanonical(f"types of {RESERVED_PREFIX}* are the product's own; only {SIGNAL} may be sent")
-    elif type_ != SIGNAL and mapping is not None:
-        return ingested_message(integration, event["id"], type_, raw, source=event["source"], event_time=occurred)
-    else:
+    if type_ == SIGNAL or mapping is None:
         signal = read_signal(event.get("data"), integration, raw, occurred)
+    elif (rule := mapping.rule_for(type_)) is not None:
+        signal = read_signal(rule.apply(event), integration, raw, occurred, lenient=True)
+    else:
+        return ingested_message(integration, event["id"], type_, raw, source=event["source"], event_time=occurred)
     return _envelope(integration, event, occurred), signal
 
 

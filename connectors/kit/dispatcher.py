@@ -30,7 +30,7 @@ from connectors.kit.http import ProviderHttp
 from connectors.kit.outbox import FinalState, Leased
 from connectors.kit.outcome import Ok, Outcome, PermanentFailure, TooLate, TransientFailure
 from connectors.kit.targets import HeldBack, Targets
-from streams.domain.errors import Transient
+from streams.domain.errors import IncidentsError, Transient
 from streams.runtime import metrics
 from streams.runtime.producer import AcknowledgedProducer
 from streams.runtime.settings import DatabaseSettings
@@ -91,6 +91,10 @@ class Dispatcher:
             "kafka": "ok" if self._producer.is_ready() else self._producer.fatal_error or "not reachable",
         }
 
+    def open_circuits(self) -> int:
+        """How many integrations are held back because they fail."""
+        return self._targets.open_circuits()
+
     def stop(self) -> None:
         """Take nothing new, finish what is under way, and let ``run`` return."""
         self._stopping.set()
@@ -121,6 +125,8 @@ class Dispatcher:
         try:
             while not self._stopping.is_set():
                 self._wake.clear()
+                if self._producer.fatal_error:
+                    raise IncidentsError(f"producer: {self._producer.fatal_error}")  # a restart mends it
                 room = self._settings.max_in_flight - len(self._tasks)
                 leased = await self._lease(connection, room) if room else []
                 for one in leased:
@@ -128,7 +134,7 @@ class Dispatcher:
                     self._tasks[task] = one.intent.intent_id
                     task.add_done_callback(self._done)
                 metrics.DISPATCHER_IN_FLIGHT.set(len(self._tasks))
-                metrics.DISPATCHER_OPEN_CIRCUITS.set(self._targets.open_circuits())
+                metrics.DISPATCHER_OPEN_CIRCUITS.set(self.open_circuits())
                 if not leased:
                     await self._pause(await self._idle_s(connection))
         finally:

@@ -73,9 +73,12 @@ def _is_loopback(host: str) -> bool:
         return False  # a name can be made to resolve to anything
 
 
-def retry_after(headers: Mapping[str, str], now: float) -> float:
-    """Seconds that an answer asks to wait (RFC 9110 section 10.2.3, or ``ratelimit-reset``); 0 when it does not."""
-    value = headers.get("retry-after") or headers.get("ratelimit-reset") or ""
+def retry_after(headers: Mapping[str, str], now: float, *, throttled: bool = False) -> float:
+    """Seconds that an answer asks to wait (RFC 9110 section 10.2.3); 0 when it does not.
+
+    ``ratelimit-reset`` counts only when we are ``throttled``: some providers send it with every answer.
+    """
+    value = headers.get("retry-after") or (headers.get("ratelimit-reset") if throttled else "") or ""
     if value.isascii() and value.isdigit():
         return float(min(int(value[:9]), 86_400))
     try:
@@ -89,7 +92,7 @@ def classify(answer: Answer, now: float) -> TransientFailure | PermanentFailure:
     reason = f"HTTP {answer.status}"
     if answer.status in _RETRYABLE or httpx.codes.is_server_error(answer.status):
         throttled = answer.status == httpx.codes.TOO_MANY_REQUESTS
-        return TransientFailure(reason, retry_after(answer.headers, now), throttled)
+        return TransientFailure(reason, retry_after(answer.headers, now, throttled=throttled), throttled)
     return PermanentFailure(reason)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from connectors.kit.http import Answer, classify
+from connectors.kit.http import Answer, classify, retry_after
 from connectors.kit.outcome import Found, NotFound, Ok, Outcome, PermanentFailure, TransientFailure
 from streams.domain.events import Intent
 
@@ -90,8 +90,7 @@ def read(answer: Answer, intent: Intent, now: float) -> Outcome:
         return Ok(intent.external_id, "already so")
     failure = classify(answer, now)
     if RATE_LIMITED in codes:
-        after = failure.retry_after_s if isinstance(failure, TransientFailure) else 0.0
-        return TransientFailure("rate limited", after, throttled=True)
+        return TransientFailure("rate limited", retry_after(answer.headers, now, throttled=True), throttled=True)
     if not codes:
         return failure
     reason = f"{failure.reason}, error {min(codes)}"

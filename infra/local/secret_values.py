@@ -31,7 +31,14 @@ def load_or_make(path: Path) -> StackSecrets:
         s3_secret_key=secrets.token_urlsafe(30),
         secret_key=base64.b64encode(secrets.token_bytes(32)).decode(),
     )
-    write_private(path, orjson.dumps(asdict(made)))
+    own = path.with_name(f"{path.name}.{os.getpid()}")
+    write_private(own, orjson.dumps(asdict(made)))
+    try:
+        os.link(own, path)
+    except FileExistsError:  # another command made them at the same moment; there is one set for each home
+        return StackSecrets(**orjson.loads(path.read_bytes()))
+    finally:
+        own.unlink()
     return made
 
 

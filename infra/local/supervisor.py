@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -143,6 +143,9 @@ class Supervisor:
             lived = time.monotonic() - started
             failures = 1 if lived >= STABLE_SECONDS else failures + 1
             restarts += 1
+            record = read_record(path)
+            if record is not None:
+                replace(record, restarts=restarts, reason=reason).write(path)
             delay = restart_delay(failures)
             self._emit(
                 SUPERVISOR,

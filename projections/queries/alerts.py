@@ -11,10 +11,10 @@ from psycopg import sql
 from psycopg.rows import class_row
 
 from projections.alerts import Disposition
-from projections.base import bounded, instant
+from projections.base import bounded, instant, milliseconds
 from projections.connections import AsyncConnection
 from projections.queries import cursors
-from projections.queries.conditions import Conditions, milliseconds
+from projections.queries.conditions import Conditions
 from projections.queries.cursors import Cursor
 
 _LISTING = "alerts:newest"

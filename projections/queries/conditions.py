@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any, LiteralString
 
 from psycopg import sql
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Conditions:
@@ -71,8 +68,3 @@ def containing(text: str) -> str:
     """A LIKE pattern for texts that contain this one, its own wildcards taken literally."""
     escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     return f"%{escaped}%"
-
-
-def milliseconds(at: datetime) -> int:
-    """The instant in milliseconds since the epoch, as cursors hold it."""
-    return (at - _EPOCH) // timedelta(milliseconds=1)

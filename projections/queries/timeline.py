@@ -31,6 +31,7 @@ class TimelineRow:
     prev_hash: str
     hash: str
     data_digest: str
+    data_salt: str
     intake_span: str
     decider: str
     event_id: str

@@ -101,23 +101,23 @@ class Batch:
     def refuse(self, tenant: str, cause: Envelope, recorded: int, refusal: events.IntakeRefused) -> None:
         """Record that a message was not taken; the caller writes its bytes to the dead-letter topic."""
         state = self._state.tenant(tenant)
-        now = max(state.head.clock, recorded)
-        salt = state.head.salt or chain.tenant_salt(tenant, cause.id, recorded)
-        state.set_head(clock=now, salt=salt)
+        now = state.advance(recorded)
+        if not state.head.salt:
+            state.set_head(salt=chain.tenant_salt(tenant, cause.id, recorded))
         self._facts.setdefault(tenant, []).append(Fact("", refusal, cause, now))
 
     def note_poison(self, tenant: str, cause: Envelope) -> None:
         """Count an undecidable message of a tenant, and park it when there are too many."""
         state = self._state.tenant(tenant)
         head = state.head
-        fresh = head.clock - head.poison_since > POISON_WINDOW_MS
+        fresh = state.clock - head.poison_since > POISON_WINDOW_MS
         poison = 1 if fresh else head.poison + 1
-        since = head.clock if fresh else head.poison_since
+        since = state.clock if fresh else head.poison_since
         parked = head.parked or poison >= POISON_LIMIT
         state.set_head(poison=poison, poison_since=since, parked=parked)
         if parked and not head.parked:
             event = events.Configured("tenant", "parked", ORCHESTRATOR, {"undecidable": str(poison)})
-            self._facts.setdefault(tenant, []).append(Fact("", event, cause, head.clock))
+            self._facts.setdefault(tenant, []).append(Fact("", event, cause, state.clock))
 
     def is_parked(self, tenant: str) -> bool:
         """Whether a tenant's messages go to the dead-letter topic until it is released."""
@@ -129,6 +129,7 @@ class Batch:
         sealed = Sealed([], [], [])
         for tenant, facts in self._facts.items():
             state = self._state.tenants[tenant]
+            state.set_head(clock=state.clock)
             last_of = self._seal_tenant(state, join(facts), encode, sealed)
             state.keep_seen(self._span)
             for answer in self._answers:

@@ -24,7 +24,7 @@ OUTCOMES_FOR_MS = DAY_MS
 
 
 class Head(NamedTuple):
-    """Counters of a tenant; ``clock`` is its recorded time, which never goes back.
+    """Counters of a tenant; ``clock`` is its recorded time at the end of the last batch, which never goes back.
 
     ``stream_sequence`` and ``stream_hash`` are those of the tenant's own stream (events outside any incident). ``salt``
     keys the salts of data digests. ``poison`` counts undecidable messages since ``poison_since``.
@@ -211,10 +211,11 @@ class TenantState:
     known: dict[bytes, None] = field(init=False, default_factory=dict)
     fresh: list[bytes] = field(init=False, default_factory=list)
     expiry: list[tuple[int, str, str]] = field(init=False, default_factory=list)
+    clock: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
         """Make the tables and tie the derived indexes to them."""
-        self.heads = Table(self.tenant, "head", self.journal)
+        self.heads = Table(self.tenant, "head", self.journal, self._take_clock)
         self.incidents = Table(self.tenant, "incident", self.journal)
         self.alerts = Table(self.tenant, "alert", self.journal, self._index_alert)
         self.windows = Table(self.tenant, "window", self.journal, self._expire_window)
@@ -264,12 +265,25 @@ class TenantState:
     def keep_seen(self, key: str) -> None:
         """Make an item of the delivery ids noted since the last call, under the batch's key."""
         if self.fresh:
-            self.seen.put(key, SeenIds(self.head.clock, b"".join(self.fresh)))
+            self.seen.put(key, SeenIds(self.clock, b"".join(self.fresh)))
             self.fresh.clear()
 
     def _forget(self, digest: bytes, _: None) -> None:
         self.known.pop(digest, None)
         self.fresh.pop()
+
+    def _take_clock(self, _: str, __: Head | None, new: Head | None) -> None:
+        self.clock = max(self.clock, new.clock if new else 0)
+
+    def advance(self, to: int) -> int:
+        """Move recorded time on, never back, and forget what it has passed; the time it is then.
+
+        The head takes the clock when a batch is sealed: a message that is rolled back has been seen all the same.
+        """
+        if to > self.clock:
+            self.clock = to
+            self.expire(to)
+        return self.clock
 
     def _index_alert(self, key: str, old: AlertState | None, new: AlertState | None) -> None:
         if old is not None and (new is None or new.incident_id != old.incident_id):

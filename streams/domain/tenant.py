@@ -55,14 +55,10 @@ def decide(state: TenantState, message: Message) -> Decision:
 
 def _advance(state: TenantState, message: Message) -> int:
     """Move the tenant's clock to the message's recorded time, or to a timer's due time, never back (R2, R8)."""
-    head = state.head
     due = message.data.due if isinstance(message.data, commands.FireTimer) else 0
-    now = max(head.clock, message.recorded, due)
-    if now != head.clock or not head.salt:
-        salt = head.salt or tenant_salt(state.tenant, message.envelope.id, message.recorded)
-        state.set_head(clock=now, salt=salt)
-        state.expire(now)
-    return now
+    if not state.head.salt:
+        state.set_head(salt=tenant_salt(state.tenant, message.envelope.id, message.recorded))
+    return state.advance(max(message.recorded, due))
 
 
 def _ingest(state: TenantState, message: Message, data: ProviderIngested, recorder: Recorder) -> None:

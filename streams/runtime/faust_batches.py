@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
@@ -132,6 +133,7 @@ def make_app(
         broker=brokers,
         broker_credentials=_credentials(settings),
         store="memory://",
+        datadir=tempfile.gettempdir(),  # nothing is kept there: the state is in Kafka
         processing_guarantee="at_least_once",
         consumer_group_instance_id=f"{settings.topic_prefix}{application}-{instance}",
         consumer_auto_offset_reset="earliest",
@@ -157,6 +159,13 @@ def make_app(
     app.transport = transport(brokers, app)
     app.producer_transport = transport(brokers, app)
     return app
+
+
+def make_worker(app: faust.App) -> faust.Worker:
+    """The process around the application: signals, event loop, orderly shutdown; it prints nothing by itself."""
+    worker = faust.Worker(app, loglevel="WARN", quiet=True, blocking_timeout=None, override_logging=False)
+    worker.spinner = None
+    return worker
 
 
 def _credentials(settings: KafkaSettings) -> Any:

@@ -10,15 +10,35 @@ Headers = Sequence[tuple[str, bytes]]
 
 
 class Record(Protocol):
-    """A record as aiokafka hands it over; ``timestamp`` in milliseconds."""
+    """A record as aiokafka hands it over."""
 
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: Headers
+    @property
+    def topic(self) -> str:
+        """The topic's full name."""
+
+    @property
+    def partition(self) -> int:
+        """The partition's number."""
+
+    @property
+    def offset(self) -> int:
+        """The offset in the partition."""
+
+    @property
+    def timestamp(self) -> int:
+        """The recorded time in milliseconds."""
+
+    @property
+    def key(self) -> bytes | None:
+        """The key: the tenant."""
+
+    @property
+    def value(self) -> bytes | None:
+        """The data."""
+
+    @property
+    def headers(self) -> Headers:
+        """The CloudEvents attributes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,6 +113,7 @@ class AcknowledgedProducer:
                 "queue.buffering.max.messages": max_queued,
                 "queue.buffering.max.kbytes": 131_072,
                 "error_cb": self._on_error,
+                "log_level": 2,  # the client would write every failed connection to standard error
             }
         )
         self._thread = threading.Thread(target=self._poll, name=f"{client_id}-deliveries", daemon=True)
@@ -158,9 +159,9 @@ class AcknowledgedProducer:
         return self._fatal
 
     def close(self, timeout_s: float = _CLOSE_S) -> None:
-        """Deliver what is queued, at most for so long, and stop."""
+        """Stop; what is queued has so long to be delivered."""
         self._closing = True
-        self._thread.join(timeout_s)  # from here on, deliveries are reported on this thread alone
+        self._thread.join(_PROBE_S + _POLL_S + 1)  # from here on, deliveries are reported on this thread alone
         self._producer.flush(timeout_s)
         self._wake()
 
@@ -208,13 +209,16 @@ class AcknowledgedProducer:
         except KafkaException:
             return
         self._reachable = True
+        _log.info("kafka is reachable")
 
     def _on_error(self, error: KafkaError) -> None:
         if error.fatal():
             self._fatal = error.str()
-        if error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001  the client's name for a public code
+            _log.error("kafka producer cannot go on", error=self._fatal)
+        elif error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001  the client's name for a public code
+            if self._reachable:
+                _log.warning("kafka is not reachable", error=error.str())
             self._reachable = False
-        _log.warning("kafka client error", error=error.str(), fatal=error.fatal())
 
 
 def _resolve(batch: list[tuple[asyncio.Future[None], _Call]]) -> None:

@@ -12,14 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-import faust
 import structlog
 from confluent_kafka import KafkaException
 from faust.types import TP
 
 from streams.domain.errors import IncidentsError
 from streams.runtime import health
-from streams.runtime.faust_batches import make_app
+from streams.runtime.faust_batches import make_app, make_worker
 from streams.runtime.partition import Partition
 from streams.runtime.ports import Processor, Record
 from streams.runtime.settings import KafkaSettings
@@ -95,8 +94,7 @@ class Worker:
         gc.set_threshold(*GC_THRESHOLD)
         if metrics_port:
             health.serve(metrics_port, self._checks)
-        worker = faust.Worker(self._app, loglevel="WARN", quiet=True, blocking_timeout=None, override_logging=False)
-        worker.execute_from_commandline()
+        make_worker(self._app).execute_from_commandline()
 
     def _checks(self) -> Mapping[str, str]:
         paused = [f"{n}: {lane.partition.paused}" for n, lane in self._lanes.items() if lane.partition.paused]

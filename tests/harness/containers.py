@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
-KAFKA_IMAGE = "confluentinc/cp-kafka:8.1.0"  # the start script of Testcontainers needs the paths of this image
-POSTGRES_IMAGE = "postgres:18"
-S3_IMAGE = "minio/minio:RELEASE.2025-10-15T17-29-55Z"
+POSTGRES_IMAGE = "postgres:18"  # for the other two Testcontainers' own images: its start scripts need their paths
 
 
 def engine_answers() -> bool:
@@ -27,11 +25,11 @@ def container_stack(held: ExitStack) -> dict[str, str]:
     from testcontainers.community.minio import MinioContainer
     from testcontainers.community.postgres import PostgresContainer
 
-    kafka = held.enter_context(KafkaContainer(KAFKA_IMAGE).with_kraft())
+    kafka = held.enter_context(KafkaContainer().with_kraft())
     postgres = held.enter_context(
         PostgresContainer(POSTGRES_IMAGE, username="incidents", dbname="incidents", driver=None)
     )
-    objects = held.enter_context(MinioContainer(S3_IMAGE))
+    objects = held.enter_context(MinioContainer())
     storage = objects.get_config()
     return {
         "KAFKA_BOOTSTRAP_SERVERS": kafka.get_bootstrap_server(),

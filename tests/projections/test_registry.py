@@ -13,7 +13,7 @@ from projections.connections import Connection
 from projections.registry import projections
 from streams.domain import events
 from streams.domain.catalogue import CATALOGUE
-from tests.projections.histories import History, declared, full, intent, plain
+from tests.projections.histories import History, declared, examples_of, full, intent
 
 pytestmark = pytest.mark.stack
 
@@ -111,12 +111,13 @@ def test_rows_do_not_depend_on_the_clock(projection: Projection, projector: Conn
 
 
 @EVERY
-def test_plain_data_of_every_type_on_its_topic_is_taken(projection: Projection, projector: Connection) -> None:
+def test_every_committed_example_on_its_topic_is_taken(projection: Projection, projector: Connection) -> None:
     for spec in CATALOGUE:
         if projection.topic not in spec.topics:
             continue
-        history = History(tenant=spec.type, topic=projection.topic)
-        if spec.data in typing.get_args(events.IncidentEvent) and spec.data is not events.Declared:
-            history.add("a", declared())
-        history.add("a", plain(spec.data))
-        apply(projector, projection, history.records)
+        for number, example in enumerate(examples_of(spec.type)):
+            history = History(tenant=f"{spec.type}-{number}", topic=projection.topic)
+            if spec.data in typing.get_args(events.IncidentEvent) and spec.data is not events.Declared:
+                history.add(f"{spec.type}-{number}", declared())
+            history.add(f"{spec.type}-{number}", example)
+            apply(projector, projection, history.records)

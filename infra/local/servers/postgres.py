@@ -16,6 +16,7 @@ from infra.local.accounts import STATE, give, may_enter, reachable_folder, serve
 from infra.local.errors import PackageMissing, PreparationFailed
 from infra.local.processes import Account, Launch
 from infra.local.secret_values import StackSecrets
+from infra.local.servers import postgres_crash
 from infra.local.settings import LOOPBACK, StackSettings
 
 OWNER = "incidents"
@@ -93,10 +94,14 @@ class PostgresServer:
         return f"postgresql://{OWNER}:{self._password}@{LOOPBACK}:{self._port}/{database}"
 
     def prepare(self) -> None:
-        """Run initdb once: scram passwords, checksums, UTF-8, an order of text that is the same on every machine."""
+        """Run initdb once: scram passwords, checksums, UTF-8, an order of text that is the same on every machine.
+
+        Later: clear away what a killed server left.
+        """
         account = server_account()
         folder = reachable_folder(account, self._wanted)
         if (folder / "data" / "PG_VERSION").exists():
+            postgres_crash.clear(folder / "data")
             return
         give(account, folder)
         if folder != self._wanted:

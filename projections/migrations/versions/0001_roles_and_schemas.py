@@ -33,6 +33,7 @@ _UPGRADE = (
     "COMMENT ON SCHEMA read_data IS 'Generations of the read models: can be thrown away and rebuilt.'",
     "COMMENT ON SCHEMA read IS 'Views of the active generations: what readers use.'",
     "GRANT USAGE ON SCHEMA ops, read_data, read TO incidents_api, incidents_projector",
+    "GRANT SELECT ON ops.alembic_version TO incidents_api, incidents_projector",
 )
 
 
@@ -48,5 +49,6 @@ def downgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '2s'")
     op.execute("DROP SCHEMA read")
     op.execute("DROP SCHEMA read_data")
+    op.execute("REVOKE SELECT ON ops.alembic_version FROM incidents_api, incidents_projector")
     op.execute("REVOKE USAGE ON SCHEMA ops FROM incidents_api, incidents_projector")
     op.execute("COMMENT ON SCHEMA ops IS NULL")

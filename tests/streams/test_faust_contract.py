@@ -1,0 +1,52 @@
+"""What the runtime leans on in Faust: a new version of it fails here first, and not in production."""
+
+from __future__ import annotations
+
+import inspect
+from importlib.metadata import version
+from typing import Any
+
+import faust
+from faust.transport import consumer
+from faust.transport.drivers import aiokafka as driver
+
+from streams.runtime.faust_batches import FAUST_VERSION, BatchConsumer, make_app
+from streams.runtime.settings import KafkaSettings
+
+
+def test_the_version_is_the_one_that_was_read() -> None:
+    assert version("faust-streaming") == FAUST_VERSION
+    assert FAUST_VERSION in faust.__version__
+
+
+def test_every_overridden_method_exists_with_the_same_parameters() -> None:
+    for name in ("ack", "seek_to_committed", "getmany", "_drain_messages", "_new_consumer_thread"):
+        ours, theirs = (inspect.signature(getattr(kind, name)) for kind in (BatchConsumer, driver.Consumer))
+        assert list(ours.parameters) == list(theirs.parameters), name
+    assert hasattr(driver.AIOKafkaConsumerThread, "_create_worker_consumer")
+
+
+def test_everything_that_is_called_exists() -> None:
+    called = ("seek_wait", "perform_seek", "_wait_next_records", "pause_partitions", "resume_partitions", "assignment")
+    for name in called:
+        assert callable(getattr(driver.Consumer, name)), name
+    source = inspect.getsource(consumer.Consumer)
+    for name in ("self.flow_active", "self.suspend_flow", "self._read_offset", "consumer_stopped_errors"):
+        assert name in source, name
+
+
+def test_faust_seeks_to_our_positions_after_each_assignment() -> None:
+    assert "await self.seek_to_committed()" in inspect.getsource(consumer.Consumer.perform_seek)
+
+
+def test_an_app_reads_committed_batches_and_commits_nothing() -> None:
+    async def positions(numbers: list[int]) -> dict[int, int]:
+        return dict.fromkeys(numbers, 0)
+
+    app = make_app(KafkaSettings(), application="a", instance="0", input_topic="t", positions=positions)
+    kind: Any = app.transport.Consumer
+    assert issubclass(kind, BatchConsumer)
+    assert kind.input_topic == "t"
+    guarantee: Any = app.conf.processing_guarantee
+    assert guarantee.value == "at_least_once"
+    assert not app.conf.stream_wait_empty

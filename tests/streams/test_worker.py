@@ -1,0 +1,57 @@
+"""Workers as processes on real Kafka: killed, stopped, joined by others; nothing lost, nothing twice."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from streams.runtime.settings import KafkaSettings
+from tests.harness.kafka import own_topics
+from tests.harness.record import check_record, read_topic, send, signals
+from tests.harness.waiting import wait_until
+from tests.harness.workers import environment, process
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(180)]
+
+
+def decided(settings: KafkaSettings) -> int:
+    """How many deliveries the record has disposed of so far."""
+    return len(check_record(settings).deliveries)
+
+
+@pytest.fixture
+def settings(kafka_settings: KafkaSettings) -> KafkaSettings:
+    """Topics of this test alone."""
+    return own_topics(kafka_settings)
+
+
+def test_a_worker_killed_in_the_middle_leaves_no_gap_and_no_repeat(settings: KafkaSettings, tmp_path: Path) -> None:
+    send(settings, signals(40_000, "a"))
+    env = environment(settings)
+    with process(["worker"], env, tmp_path / "first.log") as worker:
+        wait_until(lambda: any(True for _ in read_topic(settings, "incident-events")), "first events", 60)
+        worker.send_signal(signal.SIGKILL)
+        worker.wait()
+    assert decided(settings) < 40_000, "the kill came too late to prove anything"
+    with process(["worker"], env, tmp_path / "second.log"):
+        wait_until(lambda: decided(settings) == 40_000, "all decided after the restart", 60, every=1)
+    checked = check_record(settings)
+    assert set(checked.deliveries.values()) == {1}
+
+
+def test_a_second_worker_takes_over_and_a_graceful_stop_is_quick(settings: KafkaSettings, tmp_path: Path) -> None:
+    env = environment(settings)
+    send(settings, signals(500, "a"))
+    with process(["worker", "--slot", "1"], env, tmp_path / "one.log") as one:
+        wait_until(lambda: decided(settings) == 500, "decided by the first", 60)
+        with process(["worker", "--slot", "2"], env, tmp_path / "two.log"):
+            wait_until(lambda: b'"assigned"' in (tmp_path / "two.log").read_bytes(), "the second joined", 60)
+            send(settings, signals(500, "b"))
+            wait_until(lambda: decided(settings) == 1000, "decided by both", 60)
+            one.send_signal(signal.SIGTERM)
+            assert one.wait(10) in {0, -signal.SIGTERM}
+            send(settings, signals(500, "c"))
+            wait_until(lambda: decided(settings) == 1500, "decided by the second alone", 60)
+    assert set(check_record(settings).deliveries.values()) == {1}
