@@ -7,7 +7,8 @@ import base64
 import json
 import os
 import threading
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +26,7 @@ from api.ingest import IngestDependencies, routes
 from connectors.kit import integrations
 from connectors.kit.contract import Secret
 from connectors.kit.database import DatabaseUnavailable
-from connectors.kit.directory import IntegrationDirectory, IntegrationSealed
+from connectors.kit.directory import FRESH_S, IntegrationDirectory, IntegrationSealed
 from connectors.kit.secrets import ConnectorSettings, SecretBox
 from connectors.registry import CONNECTORS
 from infra.fakes.pagerduty.deliveries import signatures
@@ -124,8 +125,10 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 @asynccontextmanager
-async def directory_for(settings: DatabaseSettings, box: SecretBox) -> AsyncIterator[IntegrationDirectory]:
-    found = IntegrationDirectory(settings, box)
+async def directory_for(
+    settings: DatabaseSettings, box: SecretBox, clock: Callable[[], float] = time.monotonic
+) -> AsyncIterator[IntegrationDirectory]:
+    found = IntegrationDirectory(settings, box, clock=clock)
     await found.start()
     try:
         yield found
@@ -259,12 +262,16 @@ async def test_known_integrations_are_served_while_the_database_is_away(
     added = integrations.add(rows, box, CONNECTORS["alertmanager"], "away")
     way = Away(database_url)
     await way.up()
+    now = 0.0
     async with (
-        directory_for(way.settings(), box) as directory,
+        directory_for(way.settings(), box, lambda: now) as directory,
         ingesting(directory, producer, object_storage, topic) as served,
     ):
         assert (await post(served, added.integration_id, "alertmanager", added.secret.value)).status_code == 202
         await way.down()
+        for step in (1.0, 10 * FRESH_S, 100 * FRESH_S):  # fresh, due, and due again
+            now += step
+            assert (await post(served, added.integration_id, "alertmanager", added.secret.value)).status_code == 202
         directory.forget()
         assert (await post(served, added.integration_id, "alertmanager", added.secret.value)).status_code == 202
         unknown = await post(served, "int_never_seen", "alertmanager", added.secret.value)
