@@ -65,8 +65,8 @@ class Commands:
         """Send a command and wait for its outcome, then for the read models.
 
         ``key`` is the Idempotency-Key: the same key of the same credential is the same command, answered again.
-        Raises ``Problem``: 400 for text with a NUL, which PostgreSQL cannot hold, 503 when Kafka did not take it (nothing is promised, send it again), 413 when it is too
-        large, and ``rejection`` of whatever the decider refused.
+        Raises ``Problem``: 400 for text with a NUL, which PostgreSQL cannot hold, 503 when Kafka did not take it
+        (nothing is promised, send it again), 413 when it is too large, and ``rejection`` of what the decider refused.
         """
         if b"\\u0000" in orjson.dumps(command):
             raise Problem(400, "unsupported-text", "Text that cannot be kept", "a NUL character")

@@ -143,16 +143,16 @@ def backends(kafka_settings: KafkaSettings, database_url: str) -> Backends:
 
 
 @pytest.fixture(scope="module")
-def pipeline(backends: Backends, database_url: str) -> Iterator[None]:
-    """Orchestrator and projector."""
+def pipeline(backends: Backends, database_url: str) -> Iterator[Backends]:
+    """The servers, with orchestrator and projector at work."""
     with working(backends.kafka, database_url), projecting(backends.kafka, backends.database):
-        yield
+        yield backends
 
 
 @pytest.fixture(scope="module")
-def running(pipeline: None, backends: Backends, database_url: str) -> Iterator[Running]:
+def running(pipeline: Backends, database_url: str) -> Iterator[Running]:
     """The API, ready, with everything behind it."""
     settings = ApiSettings(port=free_port(), heartbeat_s=0.5, max_body_bytes=100_000, outcome_timeout_s=20)
-    with serving(settings, backends) as url:
+    with serving(settings, pipeline) as url:
         wait_until(lambda: httpx.get(f"{url}/health/ready").status_code == httpx.codes.OK, "the API is ready")
-        yield Running(url, database_url, backends)
+        yield Running(url, database_url, pipeline)

@@ -29,15 +29,15 @@ def proxy(database_url: str) -> Iterator[Proxy]:
 
 
 @pytest.fixture(scope="module")
-def fragile(pipeline: None, backends: Backends, database_url: str, proxy: Proxy) -> Iterator[Running]:
+def fragile(pipeline: Backends, database_url: str, proxy: Proxy) -> Iterator[Running]:
     """An API whose way to the database can be cut; orchestrator and projector go on."""
     parts = urlsplit(database_url)
     url = parts._replace(netloc=parts.netloc.replace(f":{parts.port}", f":{proxy.port}")).geturl()
     database = DatabaseSettings(url=SecretStr(url))
     settings = ApiSettings(port=free_port(), heartbeat_s=0.3, outcome_timeout_s=5)
-    with serving(settings, replace(backends, database=database)) as address:
+    with serving(settings, replace(pipeline, database=database)) as address:
         wait_until(lambda: httpx.get(f"{address}/health/ready").status_code == 200, "the API is ready")
-        yield Running(address, database_url, backends)
+        yield Running(address, database_url, pipeline)
 
 
 def test_without_its_database_writes_are_202_and_streams_go_on_later_without_a_gap(

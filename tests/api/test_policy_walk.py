@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import FunctionType
 
 import httpx
 import pytest
 from fastapi.routing import APIRoute
 from graphql import GraphQLField, GraphQLNonNull, GraphQLObjectType, get_named_type
 from graphql.type.definition import GraphQLArgument, GraphQLInputObjectType, GraphQLList, GraphQLType
+from strawberry.types import get_object_definition
 
 from api.app import Backends, create_app
 from api.graphql.schema import schema
+from api.graphql.types import (
+    Alert,
+    AlertConnection,
+    Board,
+    Column,
+    Incident,
+    IncidentConnection,
+    PageInfo,
+    Timeline,
+    TimelineEvent,
+)
 from api.rest import ROUTERS
 from api.settings import ApiSettings
 from policy.decision import Action, Decision, Principal, Resource
@@ -37,7 +50,7 @@ ROUTES = [
     for router in ROUTERS
     for route in router.routes
     if isinstance(route, APIRoute) and route.path not in PUBLIC
-    for method in sorted(route.methods)
+    for method in sorted(route.methods or ())
 ]
 INGEST = [("POST", "/api/v1/events"), ("POST", "/api/v1/events/preview")]
 
@@ -138,14 +151,30 @@ def test_every_subscription_asks(refusing: httpx.Client, operation: str) -> None
 
 def test_fields_below_the_roots_that_read_also_ask() -> None:
     """Fields of objects with a resolver of their own: the walk cannot reach them, so their code is looked at."""
-    roots = {"Query", "Mutation", "Subscription"}
-    resolvers = [
-        field.base_resolver.wrapped_func
-        for type_ in schema.schema_converter.type_map.values()
-        if hasattr(type_.definition, "fields") and type_.definition.name not in roots
-        for field in type_.definition.fields
-        if getattr(field, "base_resolver", None) is not None
-    ]
-    assert {resolver.__name__ for resolver in resolvers} == {"timeline", "alerts"}
-    for resolver in resolvers:
+    found = {}
+    for type_ in (
+        Incident,
+        Timeline,
+        TimelineEvent,
+        Alert,
+        AlertConnection,
+        IncidentConnection,
+        Column,
+        Board,
+        PageInfo,
+    ):
+        for field in get_object_definition(type_, strict=True).fields:
+            if field.base_resolver is not None:
+                found[field.python_name] = field.base_resolver.wrapped_func
+    assert set(found) == {"timeline", "alerts"}
+    for resolver in found.values():
+        assert isinstance(resolver, FunctionType)
         assert "ask" in resolver.__code__.co_names
+
+
+def test_the_objects_looked_at_are_all_there_are() -> None:
+    types = schema._schema.type_map.values()
+    names = {t.name for t in types if isinstance(t, GraphQLObjectType) and not t.name.startswith("__")}
+    plain = {"CommandSucceeded", "CommandPending", "CommandRefused", "IncidentUpdate", "TimelineUpdate", "BoardUpdate"}
+    looked_at = {"Incident", "Timeline", "TimelineEvent", "Alert", "AlertConnection", "IncidentConnection", "Column"}
+    assert names == plain | looked_at | {"Board", "PageInfo", "Query", "Mutation", "Subscription"}
