@@ -22,8 +22,7 @@ from streams.runtime.producer import ProducerRecord, RecordTooLarge
 async def accept(needs: IngestDependencies, connector: str, messages: Sequence[Message]) -> Response:
     """202 with the ids once every message is in Kafka; ``Problem`` 503 when that cannot be had, 413 when never."""
     try:
-        kept = [message if len(message[1].raw) <= RAW_BYTES else None for message in messages]
-        if None in kept:
+        if any(len(data.raw) > RAW_BYTES for _, data in messages):
             messages = await asyncio.gather(*(_moved(needs, message) for message in messages))
         await needs.producer.send([_record(needs.topic, message) for message in messages])
     except Transient as error:

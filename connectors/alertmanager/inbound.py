@@ -40,7 +40,7 @@ class AlertmanagerReceives:
         if not isinstance(alerts, list):
             delivery_id = digest(integration.source, delivery.body)
             return [misunderstood(integration, delivery_id, delivery.body, "no list of alerts")]
-        shared = {name: value for name, value in group.items() if name != "alerts"}
+        shared = _shared(group)
         whole = delivery.body if len(alerts) == 1 else b""
         messages = [_message(integration, shared, alert, whole) for alert in alerts]
         if not alerts or _truncated(group):
@@ -48,7 +48,17 @@ class AlertmanagerReceives:
         return messages
 
 
-def _message(integration: Integration, group: Mapping[str, Any], alert: Any, whole: bytes) -> Message:
+def _shared(group: Mapping[str, Any]) -> dict[str, str]:
+    """What every alert's raw body repeats of its group: what it takes to parse it anew to the same id, and no more."""
+    return {
+        "version": limits.text(group.get("version")),
+        "receiver": limits.identity(group.get("receiver")),
+        "groupKey": limits.identity(group.get("groupKey")),
+        "externalURL": limits.text(group.get("externalURL"), limits.LABEL_CHARACTERS),
+    }
+
+
+def _message(integration: Integration, group: Mapping[str, str], alert: Any, whole: bytes) -> Message:
     """``raw`` is again a webhook body, with this alert alone, so that it can be parsed anew by itself."""
     raw = whole or orjson.dumps({**group, "alerts": [alert]})
     try:
@@ -58,7 +68,7 @@ def _message(integration: Integration, group: Mapping[str, Any], alert: Any, who
 
 
 def _signal(
-    integration: Integration, group: Mapping[str, Any], alert: Mapping[str, Any], raw: bytes
+    integration: Integration, group: Mapping[str, str], alert: Mapping[str, Any], raw: bytes
 ) -> tuple[str, Signal]:
     status = _STATUSES.get(str(alert.get("status")))
     if status is None:
@@ -88,8 +98,8 @@ def _signal(
     )
     identity = (
         integration.source,
-        limits.text(group.get("receiver"), limits.TEXT_CHARACTERS),
-        limits.text(group.get("groupKey"), limits.TEXT_CHARACTERS),
+        group["receiver"],
+        group["groupKey"],
         fingerprint,
         status,
         started,
@@ -117,11 +127,11 @@ def _first(values: Mapping[str, str], *names: str, limit: int = limits.NAME_CHAR
     return ""
 
 
-def _links(group: Mapping[str, Any], alert: Mapping[str, Any], annotations: Mapping[str, str]) -> dict[str, str]:
+def _links(group: Mapping[str, str], alert: Mapping[str, Any], annotations: Mapping[str, str]) -> dict[str, str]:
     found = {
         "source": limits.text(alert.get("generatorURL"), limits.LABEL_CHARACTERS),
         "runbook": _first(annotations, *_RUNBOOKS, limit=limits.LABEL_CHARACTERS),
-        "alertmanager": limits.text(group.get("externalURL"), limits.LABEL_CHARACTERS),
+        "alertmanager": group["externalURL"],
     }
     return {name: link for name, link in found.items() if link}
 

@@ -1,8 +1,9 @@
 """Which integration an id belongs to, answered from memory: also while the database is away.
 
-Entries leave memory when PostgreSQL says that a credential changed (``NOTIFY incidents_credentials``), and are read
-again after ``FRESH_S`` in case a notification was missed. While the database does not answer, what is known stays
-good; what is not known cannot be told from what does not exist, so the caller answers 503 and the provider comes back.
+An entry is read again before it is used when PostgreSQL says that a credential changed (``NOTIFY
+incidents_credentials``), and beside its use after ``FRESH_S`` in case a notification was missed. While the database
+does not answer, what is known stays good; what is not known cannot be told from what does not exist, so the caller
+answers 503 and the provider comes back.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from streams.runtime.settings import DatabaseRole, DatabaseSettings
 CHANNEL: Final = "incidents_credentials"
 FRESH_S: Final = 30.0
 FORGET_UNKNOWN_S: Final = 5.0
+READ_TIMEOUT_S: Final = 3.0
 MAX_ENTRIES: Final = 10_000
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -45,6 +47,7 @@ LEFT JOIN ops.integration_secrets s ON s.tenant_id = i.tenant_id AND s.integrati
 WHERE i.integration_id = %s GROUP BY i.integration_id
 """
 _QUERIES: Final[dict[DatabaseRole, str]] = {"api": _BY_FUNCTION, "projector": _BY_TABLES}
+_FORGOTTEN = float("-inf")
 _log = structlog.get_logger(__name__)
 
 
@@ -113,24 +116,28 @@ class IntegrationDirectory:
         """
         if not _ID.fullmatch(integration_id):
             return None
-        entry = self._entries.get(integration_id)
-        if entry is not None:
-            read_at, known = entry
-            if self._clock() - read_at < (FRESH_S if known else FORGET_UNKNOWN_S):
-                return known
+        read_at, known = self._entries.get(integration_id, (_FORGOTTEN, None))
+        age = self._clock() - read_at
+        if age < (FRESH_S if known else FORGET_UNKNOWN_S):
+            return known
+        reading = self._load(integration_id)
+        if known is not None and read_at != _FORGOTTEN:
+            return known
         try:
-            return await asyncio.shield(self._load(integration_id))
+            return await asyncio.shield(reading)
         except DatabaseUnavailable:
-            if entry is not None and entry[1] is not None:
-                return entry[1]
-            raise
+            if known is None:
+                raise
+            # Not forgotten any more but due: the next reading does not hold anybody up.
+            self._entries[integration_id] = (self._clock() - FRESH_S, known)
+            return known
 
     def forget(self, integration_id: str = "") -> None:
         """Read an integration (or all) again at the next question; what is known still counts while it cannot be."""
         self._changes += 1
         for one in [integration_id] if integration_id else list(self._entries):
             if one in self._entries:
-                self._entries[one] = (float("-inf"), self._entries[one][1])
+                self._entries[one] = (_FORGOTTEN, self._entries[one][1])
 
     def _load(self, integration_id: str) -> Awaitable[Integration | None]:
         """One query however many requests ask at the same time."""
@@ -138,20 +145,25 @@ class IntegrationDirectory:
         if task is None:
             task = asyncio.create_task(self._read(integration_id))
             self._loading[integration_id] = task
-            task.add_done_callback(lambda _: self._loading.pop(integration_id, None))
+            task.add_done_callback(lambda done: self._loaded(integration_id, done))
         return task
+
+    def _loaded(self, integration_id: str, task: asyncio.Task[Integration | None]) -> None:
+        self._loading.pop(integration_id, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.warning("integration not read", integration_id=integration_id, reason=str(error))
 
     async def _read(self, integration_id: str) -> Integration | None:
         asked_at, changes = self._clock(), self._changes
         try:
-            async with asyncio.timeout(self._parameters["connect_timeout"] + 1), self._reading:
+            async with asyncio.timeout(READ_TIMEOUT_S), self._reading:
                 row = await self._fetch(integration_id)
         except (psycopg.Error, TimeoutError, OSError) as error:
             await self._drop_connection()
             raise DatabaseUnavailable(f"integrations: {type(error).__name__}") from error
         found = None if row is None else self._opened(row)
         # What changed while it was being read may not be in it.
-        self._entries[integration_id] = (asked_at if changes == self._changes else float("-inf"), found)
+        self._entries[integration_id] = (asked_at if changes == self._changes else _FORGOTTEN, found)
         self._entries.move_to_end(integration_id)
         if len(self._entries) > MAX_ENTRIES:
             self._entries.popitem(last=False)

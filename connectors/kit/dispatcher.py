@@ -12,6 +12,7 @@ import os
 import secrets
 import socket
 import time
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 
@@ -79,7 +80,7 @@ class Dispatcher:
         self._topic = topic
         self._owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._targets = Targets(settings.per_integration)
-        self._tasks: dict[asyncio.Task[None], str] = {}
+        self._tasks: dict[asyncio.Task[None], Leased] = {}
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._connected = False
@@ -127,11 +128,10 @@ class Dispatcher:
                 self._wake.clear()
                 if self._producer.fatal_error:
                     raise IncidentsError(f"producer: {self._producer.fatal_error}")  # a restart mends it
-                room = self._settings.max_in_flight - len(self._tasks)
-                leased = await self._lease(connection, room) if room else []
+                leased = await self._lease(connection)
                 for one in leased:
                     task = asyncio.create_task(self._carry_out(connection, one))
-                    self._tasks[task] = one.intent.intent_id
+                    self._tasks[task] = one
                     task.add_done_callback(self._done)
                 metrics.DISPATCHER_IN_FLIGHT.set(len(self._tasks))
                 metrics.DISPATCHER_OPEN_CIRCUITS.set(self.open_circuits())
@@ -140,8 +140,15 @@ class Dispatcher:
         finally:
             await self._wind_up(connection)
 
-    async def _lease(self, connection: outbox.AsyncConnection, room: int) -> list[Leased]:
-        held_back = self._targets.held_back()
+    async def _lease(self, connection: outbox.AsyncConnection) -> list[Leased]:
+        """Few at a time, and none of an integration that has its share: a slow provider must not fill all places."""
+        share = self._settings.per_integration
+        room = min(share, self._settings.max_in_flight - len(self._tasks))
+        if not room:
+            return []
+        under_way = Counter(one.intent.integration_id for one in self._tasks.values())
+        full = [integration_id for integration_id, count in under_way.items() if count >= share]
+        held_back = [*self._targets.held_back(), *full]
         return await outbox.lease(connection, self._owner, room, self._settings.lease_s, held_back)
 
     async def _idle_s(self, connection: outbox.AsyncConnection) -> float:
@@ -165,7 +172,7 @@ class Dispatcher:
         if not self._tasks:
             return
         _, late = await asyncio.wait(self._tasks, timeout=self._settings.stop_s)
-        left = [self._tasks[task] for task in late if task in self._tasks]
+        left = [self._tasks[task].intent.intent_id for task in late if task in self._tasks]
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
@@ -176,7 +183,8 @@ class Dispatcher:
         while True:
             await asyncio.sleep(self._settings.lease_s / 3)
             if self._tasks:
-                await outbox.renew(connection, self._owner, list(self._tasks.values()), self._settings.lease_s)
+                held = [one.intent.intent_id for one in self._tasks.values()]
+                await outbox.renew(connection, self._owner, held, self._settings.lease_s)
 
     async def _listen(self) -> None:
         """Wake up when the projector says that there are new intents."""

@@ -15,13 +15,9 @@ _YEARS_MS = (0, 253_402_300_799_999)  # 1970 to 9999, what RFC 3339 can write an
 
 
 def digest(*parts: str | bytes) -> str:
-    """A derived delivery id: SHA-256 over the parts, each preceded by its length."""
-    found = hashlib.sha256()
-    for part in parts:
-        data = part.encode() if isinstance(part, str) else part
-        found.update(b"%d:" % len(data))
-        found.update(data)
-    return found.hexdigest()
+    """A derived delivery id: SHA-256 over the parts, each preceded by its length in bytes."""
+    data = [part.encode() if isinstance(part, str) else part for part in parts]
+    return hashlib.sha256(b"".join([b"%d:%b" % (len(part), part) for part in data])).hexdigest()
 
 
 def in_range(milliseconds: int) -> int:

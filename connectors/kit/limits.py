@@ -45,4 +45,11 @@ def mapping(value: Any, limit: int = LABEL_CHARACTERS) -> dict[str, str]:
     if not isinstance(value, Mapping):
         return {}
     items = value.items() if len(value) <= LABEL_COUNT else sorted(value.items())[:LABEL_COUNT]
-    return {text(key): text(entry, limit) for key, entry in items}
+    return {_short(key, NAME_CHARACTERS): _short(entry, limit) for key, entry in items}
+
+
+def _short(value: Any, limit: int) -> str:
+    """As ``text``, with the usual case first: this runs for every label of every alert."""
+    if type(value) is str and len(value) <= limit and "\0" not in value:
+        return value
+    return text(value, limit)

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import urllib3
 from minio import Minio
 from minio.error import InvalidResponseError, S3Error, ServerError
+from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_exponential
 from urllib3.exceptions import HTTPError
 
 from streams.domain.errors import IncidentsError, Transient
@@ -92,6 +93,20 @@ class ObjectStorage:
             response.release_conn()
 
 
+_MOMENTARY = frozenset({"InternalError", "ServiceUnavailable", "SlowDown"})
+
+
+def _is_momentary(error: BaseException) -> bool:
+    cause = error.__cause__
+    return isinstance(error, StorageUnavailable) and isinstance(cause, S3Error) and cause.code in _MOMENTARY
+
+
+@retry(
+    retry=retry_if_exception(_is_momentary),
+    stop=stop_after_attempt(3),
+    wait=wait_random_exponential(multiplier=0.1, max=1.0),
+    reraise=True,
+)
 def _asking(call: Callable[[], _T]) -> _T:
     try:
         return call()

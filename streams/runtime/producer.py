@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,7 +27,11 @@ MAX_RECORD_BYTES = 1_000_000
 
 _POLL_S = 0.25
 _PROBE_S = 1.0
+_PATIENCE_S = 3.0
+"""How long Kafka may be away until calls fail at once instead of waiting: senders of webhooks wait five seconds."""
+
 _CLOSE_S = 8.0
+_UNREACHABLE = KafkaError._ALL_BROKERS_DOWN  # noqa: SLF001  the client's name for a public code
 _log = structlog.get_logger(__name__)
 
 
@@ -95,7 +100,7 @@ class AcknowledgedProducer:
     ) -> None:
         self._max_queued = max_queued
         self._timeout_s = delivery_timeout_ms / 1000
-        self._reachable = False
+        self._away_since: float | None = time.monotonic()
         self._fatal = ""
         self._closing = False
         self._completed: deque[tuple[asyncio.AbstractEventLoop, asyncio.Future[None], _Call]] = deque()
@@ -151,7 +156,7 @@ class AcknowledgedProducer:
 
     def is_ready(self) -> bool:
         """Whether Kafka answered last time; probed every second while it does not."""
-        return self._reachable and not self._fatal
+        return self._away_since is None and not self._fatal
 
     @property
     def fatal_error(self) -> str:
@@ -170,6 +175,8 @@ class AcknowledgedProducer:
             raise BrokerUnavailable(self._fatal)
         if len(self._producer) + len(records) > self._max_queued:
             raise QueueFull("too many records wait for Kafka")
+        if self._away_since is not None and time.monotonic() - self._away_since > _PATIENCE_S:
+            raise BrokerUnavailable("kafka is not reachable")
         call = _Call(len(records), finished)
         produce, on_delivery = self._producer.produce, call.on_delivery
         try:
@@ -184,7 +191,7 @@ class AcknowledgedProducer:
 
     def _poll(self) -> None:
         while not self._closing:
-            if not self._reachable:
+            if self._away_since is not None:
                 self._probe()
             self._producer.poll(_POLL_S)
             if self._completed:
@@ -196,7 +203,8 @@ class AcknowledgedProducer:
         while self._completed:
             loop, future, call = self._completed.popleft()
             batches.setdefault(loop, []).append((future, call))
-            self._reachable = self._reachable or call.error is None
+            if call.error is None:
+                self._away_since = None
         for loop, batch in batches.items():
             try:
                 loop.call_soon_threadsafe(_resolve, batch)
@@ -208,17 +216,16 @@ class AcknowledgedProducer:
             self._producer.list_topics(timeout=_PROBE_S)
         except KafkaException:
             return
-        self._reachable = True
+        self._away_since = None
         _log.info("kafka is reachable")
 
     def _on_error(self, error: KafkaError) -> None:
         if error.fatal():
             self._fatal = error.str()
             _log.error("kafka producer cannot go on", error=self._fatal)
-        elif error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001  the client's name for a public code
-            if self._reachable:
-                _log.warning("kafka is not reachable", error=error.str())
-            self._reachable = False
+        elif self._away_since is None and error.code() == _UNREACHABLE:
+            _log.warning("kafka is not reachable", error=error.str())
+            self._away_since = time.monotonic()
 
 
 def _resolve(batch: list[tuple[asyncio.Future[None], _Call]]) -> None:

@@ -349,6 +349,26 @@ async def test_a_provider_that_is_down_is_not_hammered(bench: Bench) -> None:
     assert {bench.row(one)["state"] for one in intents} == {"pending"}
 
 
+async def test_a_slow_provider_does_not_hold_up_another(bench: Bench) -> None:
+    await bench.fake.post("/_faults", {"kind": "slow", "seconds": 0.7, "times": 60})
+    for number in range(60):
+        bench.intend("note", f"inc-{number}")
+    async with serving(FakeApi(FakeAccount()).app()) as quick:
+        other = integrations.add(
+            bench.rows,
+            bench.box,
+            CONNECTORS["pagerduty"],
+            bench.tenant,
+            config={"api_url": quick.url},
+            webhook_secret="s" * 16,
+            api_token=TOKEN,
+        )
+        intent_id = bench.intend("acknowledge", "inc-quick", integration_id=other.integration_id)
+        async with dispatching(bench, FAST.model_copy(update={"max_in_flight": 8})):
+            await bench.state(intent_id, "delivered")
+            assert bench.account.effects["note"] < 30
+
+
 async def test_two_dispatchers_share_the_work(bench: Bench) -> None:
     intents = [bench.intend("note", f"inc-{n % 20}") for n in range(60)]
     async with dispatching(bench), dispatching(bench):

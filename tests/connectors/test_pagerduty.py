@@ -159,3 +159,5 @@ def test_long_and_odd_texts_are_cut_but_identities_are_not() -> None:
 def test_configuration_is_checked() -> None:
     assert check({"api_url": "https://api.pagerduty.com", "from_email": "ops@example.org"}) == ""
     assert "api_urll" in check({"api_urll": "x"})
+    assert "host must be" in check({"api_url": "https://169.254.169.254"})
+    assert check({"api_url": "http://127.0.0.1:8099"}) == ""

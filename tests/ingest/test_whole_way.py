@@ -7,7 +7,8 @@ import base64
 import json
 import os
 import threading
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +26,7 @@ from api.ingest import IngestDependencies, routes
 from connectors.kit import integrations
 from connectors.kit.contract import Secret
 from connectors.kit.database import DatabaseUnavailable
-from connectors.kit.directory import IntegrationDirectory, IntegrationSealed
+from connectors.kit.directory import FRESH_S, IntegrationDirectory, IntegrationSealed
 from connectors.kit.secrets import ConnectorSettings, SecretBox
 from connectors.registry import CONNECTORS
 from infra.fakes.pagerduty.deliveries import signatures
@@ -43,6 +44,7 @@ from streams.runtime.producer import (
 from streams.runtime.settings import DatabaseSettings, KafkaSettings, ObjectStorageSettings
 from streams.runtime.topics import provision
 from tests.connectors.examples import SIGNED
+from tests.harness.objects import client_of
 from tests.harness.serving import Serving, serving
 from tests.ingest.application import authenticate
 
@@ -124,8 +126,10 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 @asynccontextmanager
-async def directory_for(settings: DatabaseSettings, box: SecretBox) -> AsyncIterator[IntegrationDirectory]:
-    found = IntegrationDirectory(settings, box)
+async def directory_for(
+    settings: DatabaseSettings, box: SecretBox, clock: Callable[[], float] = time.monotonic
+) -> AsyncIterator[IntegrationDirectory]:
+    found = IntegrationDirectory(settings, box, clock=clock)
     await found.start()
     try:
         yield found
@@ -259,12 +263,16 @@ async def test_known_integrations_are_served_while_the_database_is_away(
     added = integrations.add(rows, box, CONNECTORS["alertmanager"], "away")
     way = Away(database_url)
     await way.up()
+    now = 0.0
     async with (
-        directory_for(way.settings(), box) as directory,
+        directory_for(way.settings(), box, lambda: now) as directory,
         ingesting(directory, producer, object_storage, topic) as served,
     ):
         assert (await post(served, added.integration_id, "alertmanager", added.secret.value)).status_code == 202
         await way.down()
+        for step in (1.0, 10 * FRESH_S, 100 * FRESH_S):  # fresh, due, and due again
+            now += step
+            assert (await post(served, added.integration_id, "alertmanager", added.secret.value)).status_code == 202
         directory.forget()
         assert (await post(served, added.integration_id, "alertmanager", added.secret.value)).status_code == 202
         unknown = await post(served, "int_never_seen", "alertmanager", added.secret.value)
@@ -363,6 +371,22 @@ async def test_a_broker_that_is_not_there() -> None:
     assert "test-deliveries" not in {thread.name for thread in threading.enumerate()}
 
 
+async def test_calls_fail_at_once_when_the_broker_has_been_away_for_a_while() -> None:
+    producer = AcknowledgedProducer(KafkaSettings(bootstrap_servers="127.0.0.1:9"), "test", delivery_timeout_ms=60_000)
+    waiting: list[asyncio.Task[None]] = []
+    try:
+        async with asyncio.timeout(20):
+            while not waiting or not waiting[-1].done():
+                waiting.append(asyncio.create_task(producer.send([ProducerRecord("t", b"k", b"v", [])])))
+                await asyncio.sleep(0.1)
+        assert isinstance(waiting[-1].exception(), BrokerUnavailable)
+        assert not waiting[0].done()
+    finally:
+        producer.close(0.1)
+        for task in waiting:
+            task.cancel()
+
+
 def test_objects_are_found_by_their_digest(object_storage: ObjectStorageSettings) -> None:
     storage = ObjectStorage(object_storage)
     key = storage.put(b"content")
@@ -374,7 +398,11 @@ def test_objects_are_found_by_their_digest(object_storage: ObjectStorageSettings
 
 def test_a_bucket_is_made_where_it_is_missing(object_storage: ObjectStorageSettings) -> None:
     fresh = object_storage.model_copy(update={"bucket": f"{object_storage.bucket}-new"})
-    assert ObjectStorage(fresh).get(ObjectStorage(fresh).put(b"x")) == b"x"
+    key = ObjectStorage(fresh).put(b"x")
+    assert ObjectStorage(fresh).get(key) == b"x"
+    client = client_of(fresh)
+    client.remove_object(bucket_name=fresh.bucket, object_name=key)
+    client.remove_bucket(bucket_name=fresh.bucket)
 
 
 def test_a_storage_that_is_not_there(object_storage: ObjectStorageSettings) -> None:
