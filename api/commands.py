@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from time import time
 
+import orjson
+
 from api.auth import Unavailable
 from api.live import metrics
 from api.live.follow import StoredEvents
@@ -63,9 +65,11 @@ class Commands:
         """Send a command and wait for its outcome, then for the read models.
 
         ``key`` is the Idempotency-Key: the same key of the same credential is the same command, answered again.
-        Raises ``Problem``: 503 when Kafka did not take it (nothing is promised, send it again), 413 when it is too
-        large, and ``rejection`` of whatever the decider refused.
+        Raises ``Problem``: 400 for text with a NUL, which PostgreSQL cannot hold, 503 when Kafka did not take it
+        (nothing is promised, send it again), 413 when it is too large, and ``rejection`` of what the decider refused.
         """
+        if b"\\u0000" in orjson.dumps(command):
+            raise Problem(400, "unsupported-text", "Text that cannot be kept", "a NUL character")
         command_id = derive_id("command", principal.token_id, key) if key else str(uuid.uuid4())
         future = self._live.outcomes.expect(principal.tenant_id, command_id)
         try:

@@ -30,6 +30,7 @@ _BUSY = 200
 _IDLE_S, _DRAIN_S, _BUSY_S = 1.0, 0.005, 0.01
 _COMMIT_EVERY_S = 5.0
 _ASK_S = 10.0
+_PROBE_S = 1.0
 
 _LOG = structlog.get_logger()
 
@@ -62,7 +63,9 @@ class Projector:
         self._positions: dict[Partition, int] = {}
         self._blocked: dict[Partition, str] = {}
         self._hinted = 0.0
+        self._joined = False
         self._consumer: Any = None
+        self._kafka_problem = "joining the group"
 
     def run(self) -> None:
         """Project until ``stop`` is set, then leave the group in order.
@@ -70,7 +73,7 @@ class Projector:
         Raises ``Fenced``, ``SequenceGap``, ``PoisonedRecord`` or ``LogBeginsLater`` where going on would lose or
         invent something; a supervisor starts the process again.
         """
-        self._consumer = Consumer(_consumer_config(self._kafka))
+        self._consumer = Consumer({**_consumer_config(self._kafka), "error_cb": self._noticed})
         try:
             self._consumer.subscribe(list(self._topics), on_assign=self._assigned, on_revoke=self._revoked)
             busy = False
@@ -79,6 +82,8 @@ class Projector:
                 busy = len(messages) >= _BUSY
                 if messages:
                     self._handle(messages)
+                elif self._kafka_problem and self._joined:
+                    self._probe()
         except TRANSIENT:
             if not self._stop.is_set():
                 raise
@@ -88,21 +93,26 @@ class Projector:
             self._writer.close()
 
     def checks(self) -> Mapping[str, str]:
-        """Readiness: Kafka answers, PostgreSQL did when last used, and no partition waits for a newer version."""
+        """Readiness: Kafka and PostgreSQL answered when last used, and no partition waits for a newer version."""
         return {
-            "kafka": self._ask_kafka(),
+            "kafka": self._kafka_problem or "ok",
             "postgresql": self._writer.problem or "ok",
             "schemas": "; ".join(self._blocked.values()) or "ok",
         }
 
-    def _ask_kafka(self) -> str:
-        if self._consumer is None:
-            return "starting"
+    def _noticed(self, error: Any) -> None:
+        """The client's own reports; it goes on trying by itself."""
+        self._kafka_problem = str(error)
+        _LOG.warning("kafka.error", error=self._kafka_problem)
+
+    def _probe(self) -> None:
+        """After a fault: whether Kafka answers again. Asked by the polling thread, for the client hangs otherwise."""
         try:
-            self._consumer.list_topics(next(iter(self._topics)), timeout=2)
-        except (KafkaException, RuntimeError) as error:
-            return str(error)
-        return "ok"
+            self._consumer.list_topics(next(iter(self._topics)), timeout=_PROBE_S)
+        except KafkaException as error:
+            self._kafka_problem = str(error)
+        else:
+            self._kafka_problem = ""
 
     def _poll(self, *, busy: bool) -> list[Any]:
         """What is there: when calm the first record is waited for at no cost, and then what came with it."""
@@ -120,6 +130,8 @@ class Projector:
         _LOG.info("projector.assigned", partitions=[f"{p.topic}[{p.partition}]@{p.offset}" for p in partitions])
         metrics.PROJECTOR_PAUSED_PARTITIONS.set(len(self._blocked))
         consumer.assign(partitions)
+        self._joined = True
+        self._kafka_problem = ""
 
     def _revoked(self, _consumer: Any, partitions: list[Any]) -> None:
         keys = [(self._topics[partition.topic], partition.partition) for partition in partitions]

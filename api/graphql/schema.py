@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import strawberry
 import structlog
 from graphql import GraphQLError
 from strawberry.extensions import MaskErrors, MaxAliasesLimiter, MaxTokensLimiter, QueryDepthLimiter
 from strawberry.schema.config import StrawberryConfig
+from strawberry.types import ExecutionContext
 
 from api.auth import Unavailable
 from api.errors import database_unavailable
@@ -15,7 +18,7 @@ from api.graphql.queries import Query
 from api.graphql.subscriptions import Subscription
 from api.problems import Problem
 
-MAX_DEPTH = 8
+MAX_DEPTH = 6
 MAX_ALIASES = 20
 MAX_TOKENS = 2_000
 _log = structlog.get_logger(__name__)
@@ -46,7 +49,14 @@ class ProblemErrors(MaskErrors):
         )
 
 
-schema = strawberry.Schema(
+class Schema(strawberry.Schema):
+    """A schema that leaves logging to ``ProblemErrors``: a client's mistake is not worth a traceback."""
+
+    def process_errors(self, errors: Sequence[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
+        """Log nothing here."""
+
+
+schema = Schema(
     query=Query,
     mutation=Mutation,
     subscription=Subscription,

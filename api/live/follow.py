@@ -115,7 +115,7 @@ class Follower:
         due = loop.time() + self._heartbeat_s
         while True:
             events = await subscription.take(max(0.0, due - loop.time()))
-            fresh = [event for event in events if event.tenantsequence > cursor and selection.holds(event)]
+            fresh = tuple(e for e in events if e.tenantsequence > cursor and selection.holds(e))
             if events:
                 cursor = max(cursor, events[-1].tenantsequence)
             elif subscription.idle:

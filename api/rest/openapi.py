@@ -89,8 +89,53 @@ STREAM: Responses = {
 }
 
 
+_SIGNAL_EVENT: dict[str, Any] = {
+    "specversion": "1.0",
+    "id": "b7e1",
+    "source": "/monitoring",
+    "type": "com.incidents.signal.v1",
+    "data": {"title": "disk full", "severity": "SEV-2", "service": "db", "host": "db1", "rule": "disk"},
+}
+_DURABLE: dict[str, Any] = {"description": "Durable: Kafka has acknowledged every message of it"}
+
+
+def _ingest(summary: str, content: dict[str, Any], *more: int) -> dict[str, Any]:
+    names = {404: "Unknown integration", 413: "The body is too large", 415: "A content type that is not taken"}
+    responses = {
+        str(status): ERRORS.get(status) or _problem(names[status]) for status in (400, 401, *more, 413, 415, 503)
+    }
+    return {
+        "post": {
+            "tags": ["ingest"],
+            "summary": summary,
+            "requestBody": {"required": True, "content": content},
+            "responses": {"202": _DURABLE, **responses},
+        }
+    }
+
+
+INGEST: dict[str, Any] = {
+    "/api/v1/events": _ingest(
+        "Send CloudEvents: structured, binary or a batch, which is taken whole or not at all",
+        {
+            "application/cloudevents+json": {"schema": {"type": "object"}, "example": _SIGNAL_EVENT},
+            "application/cloudevents-batch+json": {"schema": {"type": "array"}, "example": [_SIGNAL_EVENT]},
+        },
+        403,
+        422,
+    ),
+    "/api/v1/webhooks/{connector}/{integration_id}": _ingest(
+        "A provider's webhook, authenticated by its signature", {"application/json": {"schema": {}}}, 404
+    ),
+}
+INGEST["/api/v1/webhooks/{connector}/{integration_id}"]["parameters"] = [
+    {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+    for name in ("connector", "integration_id")
+]
+
+
 def describe(app: FastAPI) -> None:
-    """Add the bearer scheme to every route but the public ones, and the problems that any route can answer."""
+    """Add the bearer scheme to every route but the public ones, and the ingest routes, which FastAPI does not know."""
     make = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -99,9 +144,10 @@ def describe(app: FastAPI) -> None:
             components = document.setdefault("components", {})
             components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
             components.setdefault("schemas", {})["Problem"] = PROBLEM
+            document["paths"] |= INGEST
             for path, operations in document["paths"].items():
                 if path.startswith("/api/v1") and "/webhooks/" not in path:
-                    for operation in operations.values():
+                    for operation in (o for o in operations.values() if isinstance(o, dict)):
                         operation["security"] = [{"token": []}]
         assert app.openapi_schema is not None
         return app.openapi_schema

@@ -24,7 +24,7 @@ from api.app import Backends, create_app
 from api.server import server
 from api.settings import ApiSettings
 from connectors.kit.secrets import ConnectorSettings
-from policy.decision import Role
+from policy.decision import Decide, Role, decide
 from projections.runner import Projector
 from streams.runtime.settings import DatabaseSettings, KafkaSettings, ObjectStorageSettings
 from streams.runtime.topics import provision
@@ -74,9 +74,9 @@ class Running:
 
 
 @contextmanager
-def serving(settings: ApiSettings, backends: Backends) -> Iterator[str]:
+def serving(settings: ApiSettings, backends: Backends, decision_point: Decide = decide) -> Iterator[str]:
     """A real server on a thread of its own; its address."""
-    serving_ = server(create_app(settings, backends), settings)
+    serving_ = server(create_app(settings, backends, decision_point=decision_point), settings)
     thread = threading.Thread(target=serving_.run, name="api", daemon=True)
     thread.start()
     wait_until(lambda: serving_.started or not thread.is_alive(), "the API started")
@@ -143,16 +143,16 @@ def backends(kafka_settings: KafkaSettings, database_url: str) -> Backends:
 
 
 @pytest.fixture(scope="module")
-def pipeline(backends: Backends, database_url: str) -> Iterator[None]:
-    """Orchestrator and projector."""
+def pipeline(backends: Backends, database_url: str) -> Iterator[Backends]:
+    """The servers, with orchestrator and projector at work."""
     with working(backends.kafka, database_url), projecting(backends.kafka, backends.database):
-        yield
+        yield backends
 
 
 @pytest.fixture(scope="module")
-def running(pipeline: None, backends: Backends, database_url: str) -> Iterator[Running]:
+def running(pipeline: Backends, database_url: str) -> Iterator[Running]:
     """The API, ready, with everything behind it."""
     settings = ApiSettings(port=free_port(), heartbeat_s=0.5, max_body_bytes=100_000, outcome_timeout_s=20)
-    with serving(settings, backends) as url:
+    with serving(settings, pipeline) as url:
         wait_until(lambda: httpx.get(f"{url}/health/ready").status_code == httpx.codes.OK, "the API is ready")
-        yield Running(url, database_url, backends)
+        yield Running(url, database_url, pipeline)

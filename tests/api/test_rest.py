@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -19,10 +20,10 @@ def admin(running: Running) -> Iterator[httpx.Client]:
         yield client
 
 
-def declare(client: httpx.Client, title: str = "Checkout answers 500", **more: object) -> dict[str, object]:
+def declare(client: httpx.Client, title: str = "Checkout answers 500", **more: object) -> dict[str, Any]:
     response = client.post("/api/v1/incidents", json={"title": title, **more})
     assert response.status_code == 201, response.text
-    body: dict[str, object] = response.json()
+    body: dict[str, Any] = response.json()
     return body
 
 

@@ -175,7 +175,7 @@ def test_incident_and_board_updates_show_what_reads_show(running: Running) -> No
     with running.client(tenant="board") as client:
         token = client.headers["authorization"].removeprefix("Bearer ")
         board_query = "subscription { boardUpdated { cursor board { columns { status count } } } }"
-        incident_query = "subscription { incidentUpdated(after: \"0\") { cursor types incident { key assignee } } }"
+        incident_query = 'subscription { incidentUpdated(after: "0") { cursor types incident { key assignee } } }'
         with socket_for(running, token) as board, socket_for(running, token) as incidents:
             subscribe(board, board_query)
             assert payload(board, "boardUpdated")["board"]["columns"] == []
@@ -215,17 +215,16 @@ def test_a_websocket_without_a_valid_token_or_with_the_legacy_protocol_is_closed
 
 def test_events_are_held_until_every_serving_projection_has_passed_them(running: Running) -> None:
     """A client that reads after an event was shown finds at least that state, however the projections run."""
-    with running.client(tenant="held") as client:
-        with client.stream("GET", "/api/v1/events/stream") as response:
-            stream = items(response)
-            next(stream)
-            writer = threading.Thread(target=lambda: [declare(client, f"held {number}") for number in range(10)])
-            writer.start()
-            with psycopg.connect(running.database_url, autocommit=True) as connection:
-                for _ in range(10):
-                    _, _, data = next(item for item in stream if item[2])
-                    found = connection.execute(
-                        "SELECT 1 FROM read.incidents WHERE incident_id = %s", [data["subject"]]
-                    ).fetchone()
-                    assert found, "the event was shown before the incident could be read"
-            writer.join(DEADLINE_S)
+    with running.client(tenant="held") as client, client.stream("GET", "/api/v1/events/stream") as response:
+        stream = items(response)
+        next(stream)
+        writer = threading.Thread(target=lambda: [declare(client, f"held {number}") for number in range(10)])
+        writer.start()
+        with psycopg.connect(running.database_url, autocommit=True) as connection:
+            for _ in range(10):
+                _, _, data = next(item for item in stream if item[2])
+                found = connection.execute(
+                    "SELECT 1 FROM read.incidents WHERE incident_id = %s", [data["subject"]]
+                ).fetchone()
+                assert found, "the event was shown before the incident could be read"
+        writer.join(DEADLINE_S)

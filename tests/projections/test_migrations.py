@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import threading
+from importlib.resources import files
+from pathlib import Path
 
 import pytest
 
 from projections import migrate
 from projections.connections import connect
+from projections.migrations.describe import describe
 from streams.runtime.settings import DatabaseSettings
 
 pytestmark = pytest.mark.stack
@@ -52,3 +56,23 @@ def test_two_migrators_take_turns(empty_database: DatabaseSettings) -> None:
 def test_check_names_both_versions(empty_database: DatabaseSettings) -> None:
     with pytest.raises(migrate.SchemaMismatch, match=r"has schema none, this version needs 0003"):
         migrate.check(empty_database)
+
+
+def test_the_committed_description_is_not_stale(empty_database: DatabaseSettings) -> None:
+    """Write it anew with UPDATE=1 in the environment; the difference is part of the review."""
+    migrate.upgrade(empty_database)
+    with connect(empty_database, "owner", name="test") as connection:
+        found = describe(connection)
+    committed = Path(str(files("projections") / "migrations" / "schema.sql"))
+    if os.environ.get("UPDATE") == "1":
+        committed.write_text(found)
+    assert committed.read_text() == found
+
+
+def test_the_description_shows_a_change(empty_database: DatabaseSettings) -> None:
+    migrate.upgrade(empty_database)
+    with connect(empty_database, "owner", name="test") as connection:
+        before = describe(connection)
+        connection.execute("DROP POLICY tenant ON read_data.incidents_g1")
+        connection.execute("GRANT DELETE ON ops.tenants TO incidents_api")
+        assert len(set(before.splitlines()) ^ set(describe(connection).splitlines())) == 3
