@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping
 
 import structlog
@@ -43,5 +44,7 @@ async def attempt(
         return TooLate() if is_late else await connector.sends.send(http, integration, intent)
     except Exception as error:  # noqa: BLE001  the one place besides the partition loop: see below
         # A connector's defect must not stop the others' effects: counted as a transient attempt, so it has a bound.
-        _log.exception("connector raised", intent_id=intent.intent_id, connector=intent.connector)
+        # A rendered traceback: with the exception itself, a console would show local variables, and they hold tokens.
+        trace = traceback.format_exc()
+        _log.error("connector raised", intent_id=intent.intent_id, connector=intent.connector, exception=trace)
         return TransientFailure(f"defect: {type(error).__name__}")
