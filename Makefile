@@ -33,7 +33,7 @@ $(READY): pyproject.toml requirements-dev.lock | prerequisites
 	@echo "setting up $(VENV) from requirements-dev.lock"
 	@"$(PYTHON)" -m venv --clear $(VENV)
 	@$(BIN)/pip install --quiet --require-hashes -r requirements-dev.lock
-	@$(BIN)/pip install --quiet --no-deps -e .
+	@$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
 .PHONY: setup

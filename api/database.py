@@ -16,6 +16,10 @@ _LOST = (
     psycopg.OperationalError,  # the server is gone, starting, out of connections, or a time limit struck
     psycopg.InterfaceError,  # the connection was closed under the query
     PoolTimeout,
+    psycopg.errors.UndefinedTable,  # not migrated, or migrated by another version while this one still runs
+    psycopg.errors.UndefinedColumn,
+    psycopg.errors.UndefinedFunction,
+    psycopg.errors.InvalidSchemaName,
 )
 
 

@@ -56,7 +56,11 @@ def allowed(action: Action) -> Callable[[Request], Awaitable[Principal]]:
     return principal
 
 
-Parts = Annotated[Api, Depends(parts)]
+async def _parts(request: Request) -> Api:
+    return parts(request)  # a coroutine function: FastAPI runs any other dependency on a thread
+
+
+Parts = Annotated[Api, Depends(_parts)]
 IdempotencyKey = Annotated[
     str,
     Header(

@@ -17,9 +17,10 @@ def command(
     from infra.local.environment import apply
     from projections import migrate
     from projections.connections import connect
-    from projections.scheduler import IntakeProducer, Scheduler
+    from projections.scheduler import Scheduler, intake_sender
     from streams.runtime.health import serve
     from streams.runtime.logging import configure
+    from streams.runtime.producer import AcknowledgedProducer
     from streams.runtime.settings import DatabaseSettings, KafkaSettings
 
     apply()
@@ -27,10 +28,11 @@ def command(
     database = DatabaseSettings()
     stop = stop_on_signals()
     migrate.wait_until_current(database, stop)
-    producer = IntakeProducer(KafkaSettings())
-    scheduler = Scheduler(
-        lambda: connect(database, "projector", name="scheduler", autocommit=True), producer.send, stop
-    )
+    kafka = KafkaSettings()
+    producer = AcknowledgedProducer(kafka, "incidents-scheduler", delivery_timeout_ms=8_000)
+    send = intake_sender(producer, kafka.topic("incident-intake"))
+    scheduler = Scheduler(lambda: connect(database, "projector", name="scheduler", autocommit=True), send, stop)
     if metrics_port:
         serve(metrics_port, lambda: {"scheduler": scheduler.problem or "ok"})
     scheduler.run()
+    producer.close()

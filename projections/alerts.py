@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 from projections.base import Record, bounded, instant
@@ -161,6 +161,25 @@ def _refused(record: Record, refused: events.IntakeRefused) -> Row:
     )
 
 
+_KEY = ("tenant_id", "source", "signal_id")
+_REPLACES = (
+    f"({', '.join(_KEY)}) DO UPDATE SET "
+    + ", ".join(f"{column} = excluded.{column}" for column in COLUMNS if column not in _KEY)
+    + " WHERE t.disposition = 'dead_lettered' AND excluded.disposition <> 'dead_lettered'"
+)
+"""The first disposition stands, but for a dead letter: replayed after a fix, it ends in what it should have been."""
+
+
+def final(found: Iterable[Row]) -> list[Row]:
+    """One row for each signal of a batch, chosen as ``_REPLACES`` chooses between batches."""
+    chosen: dict[Row, Row] = {}
+    for row in found:
+        kept = chosen.setdefault(row[: len(_KEY)], row)
+        if kept[len(_KEY)] == "dead_lettered":
+            chosen[row[: len(_KEY)]] = row
+    return list(chosen.values())
+
+
 _MOVE = "UPDATE {} SET incident_id = %s WHERE tenant_id = %s AND incident_id = %s"
 
 
@@ -174,7 +193,7 @@ class Alerts:
     def __init__(self, generation: int = 1) -> None:
         self.generation = generation
         self.tables = (f"read_data.alerts_g{generation}",)
-        self._staging = Staging(self.tables[0], COLUMNS)
+        self._staging = Staging(self.tables[0], COLUMNS, _REPLACES)
         self._move = _MOVE.format(self.tables[0]).encode()
 
     def prepare(self, connection: Connection) -> None:
@@ -186,7 +205,7 @@ class Alerts:
 
         Nothing joins an incident once it is merged, so that the merges of a batch can follow all of its alerts.
         """
-        written = self._staging.load(connection, [row for record in records for row in rows(record)])
+        written = self._staging.load(connection, final(row for record in records for row in rows(record)))
         for record in records:
             if isinstance(record.data, events.Merged) and record.data.role == "source":
                 envelope = record.envelope

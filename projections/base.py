@@ -75,7 +75,9 @@ class Projection(Protocol):
 
 def instant(milliseconds: int) -> datetime:
     """The instant as PostgreSQL stores it; what lies outside the years 1 to 9999 is moved to their end."""
-    return _EPOCH + timedelta(milliseconds=min(max(milliseconds, _FIRST_MS), _LAST_MS))
+    if not _FIRST_MS <= milliseconds <= _LAST_MS:
+        milliseconds = _FIRST_MS if milliseconds < 0 else _LAST_MS
+    return _EPOCH + timedelta(milliseconds=milliseconds)
 
 
 def instant_or_none(milliseconds: int) -> datetime | None:

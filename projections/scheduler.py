@@ -11,7 +11,6 @@ from datetime import datetime
 
 import structlog
 import tenacity
-from confluent_kafka import KafkaException, Producer
 
 from projections.base import instant, milliseconds
 from projections.connections import Connection
@@ -21,20 +20,19 @@ from streams.codec import cloudevents
 from streams.domain.catalogue import TYPE_OF
 from streams.domain.commands import FireTimer, TimerKind
 from streams.domain.envelope import Envelope, derive_id, rfc3339
-from streams.domain.errors import IncidentsError
+from streams.domain.errors import Transient
 from streams.runtime.metrics import SCHEDULER_FIRED
-from streams.runtime.settings import KafkaSettings
+from streams.runtime.producer import AcknowledgedProducer, ProducerRecord
 
 SOURCE = "/scheduler"
 _AT_ONCE = 500
 _SHORTEST_S, _LONGEST_S = 1.0, 60.0
 _SLICE_S = 1.0
-_DELIVERY_MS = 8_000
 
 _LOG = structlog.get_logger()
 Command = tuple[Envelope, FireTimer]
 Send = Callable[[Sequence[Command]], None]
-"""Returns once Kafka has acknowledged every command, else raises ``NotAcknowledged``."""
+"""Returns once Kafka has acknowledged every command, else raises ``Transient``; sending again is harmless."""
 
 _DUE = """
 SELECT timer_id, tenant_id, incident_id, timer, due, cause_id FROM ops.timers
@@ -42,10 +40,6 @@ WHERE state = 'pending' AND due <= %s ORDER BY due, timer_id LIMIT %s FOR UPDATE
 """
 _FIRED = "UPDATE ops.timers SET state = 'fired' WHERE timer_id = ANY(%s)"
 _NEXT = "SELECT min(due) FROM ops.timers WHERE state = 'pending'"
-
-
-class NotAcknowledged(IncidentsError):  # noqa: N818  says what happened, as the other errors do
-    """Kafka did not confirm the commands in time; they are sent again, with the same ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +113,7 @@ class Scheduler:
     def run(self) -> None:
         """Fire timers until ``stop`` is set; PostgreSQL or Kafka away is waited out."""
         retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type((*TRANSIENT, NotAcknowledged)),
+            retry=tenacity.retry_if_exception_type((*TRANSIENT, Transient)),
             wait=tenacity.wait_exponential_jitter(multiplier=0.2, max=5, jitter=0.2),
             stop=tenacity.stop_when_event_set(self._stop),
             sleep=tenacity.sleep_using_event(self._stop),
@@ -156,37 +150,14 @@ class Scheduler:
         _LOG.warning("scheduler.retrying", error=self.problem, attempt=state.attempt_number)
 
 
-class IntakeProducer:
-    """Writes commands to ``incident-intake`` and waits until all in-sync replicas have them."""
+def intake_sender(producer: AcknowledgedProducer, topic: str) -> Send:
+    """A sender to the intake (``topic`` is its name on the cluster)."""
 
-    def __init__(self, kafka: KafkaSettings) -> None:
-        self._topic = kafka.topic("incident-intake")
-        self._producer = Producer(
-            {
-                **kafka.librdkafka(),
-                "enable.idempotence": True,
-                "acks": "all",
-                "compression.type": "lz4",
-                "partitioner": "murmur2_random",
-                "delivery.timeout.ms": _DELIVERY_MS,
-            }
-        )
+    def send(commands: Sequence[Command]) -> None:
+        records = []
+        for envelope, data in commands:
+            value, headers = cloudevents.encode(envelope, data)
+            records.append(ProducerRecord(topic, envelope.tenantid.encode(), value, headers))
+        producer.send_and_wait(records)
 
-    def send(self, commands: Sequence[Command]) -> None:
-        """Write the commands; raises ``NotAcknowledged`` unless each was confirmed."""
-        errors: list[str] = []
-        confirmed: list[None] = []
-
-        def delivered(error: object, _message: object) -> None:
-            errors.append(str(error)) if error else confirmed.append(None)
-
-        try:
-            for envelope, data in commands:
-                value, headers = cloudevents.encode(envelope, data)
-                key = envelope.tenantid.encode()
-                self._producer.produce(self._topic, value, key, headers=headers, on_delivery=delivered)
-            self._producer.flush(_DELIVERY_MS / 1000 + 1)
-        except (KafkaException, BufferError) as error:
-            raise NotAcknowledged(str(error)) from error
-        if len(confirmed) != len(commands):
-            raise NotAcknowledged("; ".join(sorted(set(errors))) or "no answer in time")
+    return send

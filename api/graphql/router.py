@@ -64,12 +64,16 @@ def _problem(error: HTTPException) -> Problem:
     return Problem(status, "graphql-request", "Not a GraphQL request that can be answered", error.reason)
 
 
+async def _context() -> Context:
+    return Context()
+
+
 def graphql_router(*, graphiql: bool) -> Router:
     """The router of ``/graphql``; ``graphiql`` serves the IDE there."""
     return Router(
         schema,
         graphql_ide="graphiql" if graphiql else None,
-        context_getter=Context,
+        context_getter=_context,
         subscription_protocols=(GRAPHQL_TRANSPORT_WS_PROTOCOL, "graphql-sse"),
         connection_init_wait_timeout=_INIT_TIMEOUT,
         max_subscriptions_per_connection=50,

@@ -10,11 +10,8 @@ import orjson
 
 from streams.codec import avro
 from streams.codec.cloudevents import Headers, decode_headers
-from streams.domain.envelope import Envelope, rfc3339
+from streams.domain.envelope import Envelope, record_source, rfc3339
 from streams.domain.errors import UnknownSchema
-
-SOURCE = "/incidents"
-"""The CloudEvents source of every event, as clients see it: with the id it is unique (CloudEvents 1.0.2, 3.1)."""
 
 
 class RecordedEvent:
@@ -73,7 +70,7 @@ class RecordedEvent:
         return {
             "specversion": "1.0",
             "id": envelope.id,
-            "source": SOURCE,
+            "source": record_source(envelope.tenantid),
             "type": envelope.type,
             "subject": envelope.subject,
             "time": rfc3339(envelope.recordedtime),

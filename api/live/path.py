@@ -51,12 +51,20 @@ class LivePath:
             on_begin=self._hold.clear,
         )
         self._task: asyncio.Task[None] | None = None
+        self.failure = ""
 
     def start(self) -> None:
         """Begin to read."""
         self._task = asyncio.create_task(self.checkpoints.run(), name="checkpoints")
+        self._task.add_done_callback(self._note_failure)
         self.results.start()
         self.events.start()
+
+    def _note_failure(self, task: asyncio.Task[None]) -> None:
+        """Nothing is released any more: say so, and be not ready until the process is started again."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.failure = str(error)
+            _log.critical("the live path has stopped", exc_info=error)
 
     async def stop(self) -> None:
         """Stop reading; streams that are still open get nothing more."""

@@ -37,12 +37,10 @@ IfMatch = Annotated[str | None, Header(description='the revision that was read, 
 class Context:
     """What every write needs: who, with what, and how it is recognized when it is sent again."""
 
-    def __init__(
-        self, principal: Actor, api: Parts, idempotency_key: IdempotencyKey = "", traceparent: Traceparent = ""
-    ) -> None:
+    def __init__(self, principal: Principal, api: Api, key: str, traceparent: str) -> None:
         self.principal = principal
         self.api = api
-        self._key = idempotency_key
+        self._key = key
         self._traceparent = traceparent
 
     async def incident_id(self, reference: str) -> str:
@@ -54,7 +52,13 @@ class Context:
         return await carry_out(self.api, self.principal, command, key=self._key, traceparent=self._traceparent)
 
 
-Writing = Annotated[Context, Depends(Context)]
+async def _writing(
+    principal: Actor, api: Parts, idempotency_key: IdempotencyKey = "", traceparent: Traceparent = ""
+) -> Context:
+    return Context(principal, api, idempotency_key, traceparent)
+
+
+Writing = Annotated[Context, Depends(_writing)]
 
 
 async def resolve(api: Api, principal: Principal, reference: str) -> str:

@@ -36,9 +36,15 @@ def readiness(api: Api) -> dict[str, str]:
     return {
         "kafka": "ok" if kafka else "Kafka does not answer",
         "database": "ok" if api.live.checkpoints.reachable else "the database does not answer",
-        "events": "ok" if api.live.events.positioned.is_set() else "the record is not being read yet",
+        "events": _events(api),
         "projections": "ok" if lag_s <= api.settings.max_lag_s else behind,
     }
+
+
+def _events(api: Api) -> str:
+    if api.live.failure:
+        return f"the live path has stopped: {api.live.failure}"
+    return "ok" if api.live.events.positioned.is_set() else "the record is not being read yet"
 
 
 @router.get("/metrics", summary="Prometheus metrics")

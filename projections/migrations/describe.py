@@ -19,7 +19,8 @@ WHERE c.relkind = 'r' AND {relations}
 GROUP BY c.oid, c.relrowsecurity, c.relforcerowsecurity ORDER BY c.oid::regclass::text
 """,
     """
-SELECT format('-- view %s %s%s', c.oid::regclass, c.reloptions, E'\\n') || pg_get_viewdef(c.oid)
+SELECT format('-- view %s %s%s', c.oid::regclass, c.reloptions, E'\\n')
+       || regexp_replace(pg_get_viewdef(c.oid), '\\y[a-z_]+_g[0-9]+\\.', '', 'g')
 FROM pg_class c WHERE c.relkind = 'v' AND {relations} ORDER BY c.oid::regclass::text
 """,
     """

@@ -11,7 +11,7 @@ from streams.codec import avro, cloudevents
 from streams.domain import events
 from streams.domain.batch import Batch, PartitionState, Recorded
 from streams.domain.catalogue import BY_TYPE, INTENT, TYPE_OF
-from streams.domain.envelope import Envelope, derive_id, rfc3339
+from streams.domain.envelope import Envelope, derive_id, record_source, rfc3339
 from streams.domain.errors import InvalidEvent
 from streams.domain.message import Message
 from streams.runtime import metrics
@@ -134,7 +134,7 @@ class OrchestratorTurn:
     def _intent(self, tenant: str, intent: events.Intent) -> Write:
         envelope = Envelope(
             id=intent.intent_id,
-            source=f"/tenants/{tenant}",
+            source=record_source(tenant),
             type=INTENT,
             tenantid=tenant,
             subject=intent.incident_id,
@@ -146,7 +146,7 @@ class OrchestratorTurn:
     def _result(self, tenant: str, result: events.CommandResult) -> Write:
         envelope = Envelope(
             id=derive_id(result.command_id, "result"),
-            source=f"/tenants/{tenant}",
+            source=record_source(tenant),
             type=TYPE_OF[type(result)],
             tenantid=tenant,
             subject=result.incident_id,

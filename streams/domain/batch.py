@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from streams.domain import chain, events, routing
 from streams.domain.catalogue import TYPE_OF
-from streams.domain.envelope import Envelope, derive_id, rfc3339
+from streams.domain.envelope import Envelope, derive_id, record_source, rfc3339
 from streams.domain.incident import Incident
 from streams.domain.joining import join
 from streams.domain.message import Fact, Message
@@ -175,7 +175,7 @@ class Batch:
         salt = chain.salt(head.salt, event_id)
         envelope = Envelope(
             id=event_id,
-            source=f"/tenants/{state.tenant}",
+            source=record_source(state.tenant),
             type=TYPE_OF[type(fact.event)],
             tenantid=state.tenant,
             subject=subject,

@@ -48,6 +48,11 @@ def derive_id(*parts: str) -> str:
     return str(uuid.uuid5(NAMESPACE, "".join(f"{len(part)}:{part}" for part in parts)))
 
 
+def record_source(tenant: str) -> str:
+    """The CloudEvents source of everything that the orchestrator writes for a tenant."""
+    return f"/tenants/{tenant}"
+
+
 def rfc3339(milliseconds: int) -> str:
     """The instant in UTC with millisecond precision, e.g. ``2026-11-22T10:00:00.000Z`` (RFC 3339)."""
     seconds, rest = divmod(milliseconds, 1000)

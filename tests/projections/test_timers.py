@@ -6,14 +6,18 @@ import threading
 from collections.abc import Sequence
 
 import pytest
+from confluent_kafka import Consumer
 
 from projections.connections import Connection, connect
-from projections.scheduler import Command, NotAcknowledged, Scheduler, fire_due, seconds_to_next
+from projections.scheduler import Command, Scheduler, fire_due, intake_sender, seconds_to_next
 from projections.timers import Timers
+from streams.codec import cloudevents
 from streams.domain import events
 from streams.domain.commands import FireTimer
 from streams.domain.envelope import derive_id
-from streams.runtime.settings import DatabaseSettings
+from streams.runtime.producer import AcknowledgedProducer, BrokerUnavailable
+from streams.runtime.settings import DatabaseSettings, KafkaSettings
+from streams.runtime.topics import provision
 from tests.projections.histories import T0, History, declared
 
 pytestmark = pytest.mark.stack
@@ -31,7 +35,7 @@ class Sent:
     def __call__(self, commands: Sequence[Command]) -> None:
         if self._refusals:
             self._refusals -= 1
-            raise NotAcknowledged("no broker")
+            raise BrokerUnavailable("no broker")
         self.commands += commands
 
 
@@ -83,7 +87,7 @@ def test_a_timer_of_a_former_state_is_superseded(projector: Connection, session:
 
 def test_a_command_that_kafka_did_not_take_stays_due(projector: Connection, session: Connection) -> None:
     resolved(projector)
-    with pytest.raises(NotAcknowledged):
+    with pytest.raises(BrokerUnavailable):
         fire_due(session, Sent(refusals=1), T0 + 60_000)
     assert session.execute(STATES).fetchall() == [("close", "pending")]
 
@@ -108,6 +112,24 @@ def test_it_sleeps_until_something_is_due(projector: Connection, session: Connec
     assert seconds_to_next(session, now) == 60
     resolved(projector)
     assert seconds_to_next(session, now) == seconds
+
+
+def test_the_command_is_on_the_intake_once_the_timer_is_marked(
+    projector: Connection, session: Connection, kafka_settings: KafkaSettings
+) -> None:
+    provision(kafka_settings)
+    resolved(projector)
+    topic = kafka_settings.topic("incident-intake")
+    producer = AcknowledgedProducer(kafka_settings, "test")
+    assert fire_due(session, intake_sender(producer, topic), T0 + 60_000) == 1
+    producer.close()
+    config = {**kafka_settings.librdkafka(), "group.id": topic, "auto.offset.reset": "earliest"}
+    consumer = Consumer(config)
+    consumer.subscribe([topic])
+    (message,) = consumer.consume(1, 30)
+    consumer.close()
+    envelope, data = cloudevents.decode(message.headers(), message.value())
+    assert (message.key(), envelope.source, data.timer) == (b"acme", "/scheduler", "close")
 
 
 def test_a_new_timer_wakes_it_and_a_fault_of_kafka_is_waited_out(
