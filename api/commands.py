@@ -11,7 +11,6 @@ from time import time
 import orjson
 
 from api.auth import Unavailable
-from api.live import metrics
 from api.live.follow import StoredEvents
 from api.live.path import LivePath
 from api.problems import Problem
@@ -22,6 +21,7 @@ from streams.domain.commands import Command
 from streams.domain.envelope import Envelope, derive_id, rfc3339
 from streams.domain.errors import Reason
 from streams.domain.events import CommandAccepted, CommandRejected, CommandResult
+from streams.runtime import metrics
 from streams.runtime.producer import AcknowledgedProducer, BrokerUnavailable, ProducerRecord, QueueFull, RecordTooLarge
 
 _SOURCE = "/api"
@@ -78,7 +78,7 @@ class Commands:
             outcome = await self._outcome(future)
         finally:
             future.cancel()
-        metrics.COMMANDS.labels(_label(outcome)).inc()
+        metrics.API_COMMANDS.labels(_label(outcome)).inc()
         if isinstance(outcome, CommandRejected):
             raise rejection(outcome)
         if outcome is None:

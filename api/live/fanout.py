@@ -8,8 +8,8 @@ from collections.abc import Iterable
 
 import structlog
 
-from api.live import metrics
 from api.live.events import RecordedEvent
+from streams.runtime import metrics
 
 _log = structlog.get_logger(__name__)
 
@@ -100,7 +100,7 @@ class Fanout:
         subscription = Subscription(tenant_id, incident_id, self._queue_limit)
         self._subscriptions[tenant_id, incident_id].add(subscription)
         self._count += 1
-        metrics.SUBSCRIBERS.set(self._count)
+        metrics.API_SUBSCRIBERS.set(self._count)
         return subscription
 
     def stop(self) -> None:
@@ -119,7 +119,7 @@ class Fanout:
         if not others:
             del self._subscriptions[key]
         self._count -= 1
-        metrics.SUBSCRIBERS.set(self._count)
+        metrics.API_SUBSCRIBERS.set(self._count)
 
     def released(self, tenant_id: str) -> int:
         """The last ``tenantsequence`` released here; 0 when none was since the start."""
@@ -133,7 +133,7 @@ class Fanout:
             if last is not None and sequence <= last:
                 continue
             if last is not None and sequence != last + 1:
-                metrics.SEQUENCE_GAPS.inc()
+                metrics.API_SEQUENCE_GAPS.inc()
                 _log.error("gap in the record", tenant=tenant_id, after=last, found=sequence)
             self._released[tenant_id] = sequence
             self._offer(event)

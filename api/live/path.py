@@ -10,7 +10,6 @@ import structlog
 from confluent_kafka import Message
 from confluent_kafka.admin import AdminClient
 
-from api.live import metrics
 from api.live.checkpoints import Checkpoints, Fetch
 from api.live.events import RecordedEvent
 from api.live.fanout import Fanout
@@ -20,6 +19,7 @@ from api.live.tail import Tail, earliest, last_stable
 from streams.codec import cloudevents
 from streams.domain.errors import InvalidEvent, UnknownSchema
 from streams.domain.events import CommandAccepted, CommandRejected
+from streams.runtime import metrics
 from streams.runtime.settings import KafkaSettings
 
 _OUTCOMES_BACK = 5_000
@@ -112,8 +112,8 @@ class LivePath:
 
     def _release(self, passed: Mapping[int, int]) -> None:
         released = self._hold.release(passed)
-        metrics.HELD_EVENTS.set(len(self._hold))
-        metrics.RELEASED_EVENTS.inc(len(released))
+        metrics.API_HELD_EVENTS.set(len(self._hold))
+        metrics.API_RELEASED_EVENTS.inc(len(released))
         self.fanout.publish(released)
 
     def _take_outcomes(self, messages: Sequence[Message]) -> None:
