@@ -25,11 +25,12 @@ def full_name(metric: Counter | Gauge | Histogram) -> str:
 
 def page() -> str:
     rows = [
-        f"| `{full_name(m)}` | {m._type} | {', '.join(m._labelnames) or '–'} | {m._documentation} |" for m in declared()
+        f"| `{full_name(m)}` | {m._type} | {', '.join(m._labelnames) or '-'} | {m._documentation} |" for m in declared()
     ]
     head = (
         "# Metrics\n\nIn the Prometheus text format at `/metrics` of each process. Made from "
-        "`streams/runtime/metrics.py`; a test compares them.\n\n| name | type | labels | what it says |\n|---|---|---|---|\n"
+        "`streams/runtime/metrics.py`; a test compares them.\n\n"
+        "| name | type | labels | what it says |\n|---|---|---|---|\n"
     )
     return head + "\n".join(rows) + "\n"
 
