@@ -20,7 +20,7 @@ def declared() -> list[Counter | Gauge | Histogram]:
 
 
 def full_name(metric: Counter | Gauge | Histogram) -> str:
-    return metric._name + ("_total" if isinstance(metric, Counter) else "")
+    return f"{metric._name}{'_total' if isinstance(metric, Counter) else ''}"
 
 
 def page() -> str:
