@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+WIDTH = 160
+"""Columns of tables that go to a file or a pipe."""
+
+
 def print_json(value: object) -> None:
     """One JSON value on one line of standard output, for programs."""
     import orjson
@@ -31,7 +35,7 @@ def standard_output() -> Console:
     """The console for data that people read."""
     from rich.console import Console
 
-    return Console()
+    return Console(width=None if sys.stdout.isatty() else WIDTH)
 
 
 def standard_error() -> Console:

@@ -1,1 +1,1 @@
-"""Read models in PostgreSQL, built from the record and safe to throw away."""
+"""Read models in PostgreSQL: projections of the record, their runner, migrations, queries and the scheduler."""

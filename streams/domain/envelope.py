@@ -51,7 +51,7 @@ def derive_id(*parts: str) -> str:
 def rfc3339(milliseconds: int) -> str:
     """The instant in UTC with millisecond precision, e.g. ``2026-11-22T10:00:00.000Z`` (RFC 3339)."""
     seconds, rest = divmod(milliseconds, 1000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:03d}Z"
+    return f"{datetime.fromtimestamp(seconds, UTC).isoformat()[:19]}.{rest:03d}Z"
 
 
 def milliseconds(text: str) -> int:

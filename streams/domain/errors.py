@@ -22,6 +22,18 @@ class UnknownSchema(IncidentsError):  # noqa: N818
     """A schema newer than this process knows: the partition pauses until a newer reader is deployed (R12)."""
 
 
+class Transient(IncidentsError):  # noqa: N818
+    """A fault outside the process that passes by itself: tried again, with a bound.
+
+    ``retry_after_s`` is how long the other side asked to be left alone; 0 where it did not say.
+    """
+
+    def __init__(self, detail: str, retry_after_s: float = 0.0) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.retry_after_s = retry_after_s
+
+
 class Reason(StrEnum):
     """Why a command was rejected: stable codes that clients may match on."""
 

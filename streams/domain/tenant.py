@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from hashlib import blake2b
@@ -215,7 +216,11 @@ def _described(command: commands.Command) -> dict[str, str]:
     described = {}
     for field in fields(command):
         value: Any = getattr(command, field.name)
-        described[field.name] = str(sorted(value.items()) if isinstance(value, Mapping) else value)
+        described[field.name] = (
+            value
+            if isinstance(value, str)
+            else json.dumps(dict(value) if isinstance(value, Mapping) else value, sort_keys=True)
+        )
     return described
 
 

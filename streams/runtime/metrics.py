@@ -35,3 +35,35 @@ ORCHESTRATOR_RESTORE_SECONDS = Gauge(
     "incidents_orchestrator_restore_seconds", "Time that the last restore of a partition took", ["partition"]
 )
 DEAD_LETTERS = Counter("incidents_dead_letters_total", "Messages written to a dead-letter topic", ["topic", "reason"])
+
+INGEST_REQUESTS = Counter(
+    "incidents_ingest_requests_total", "Webhooks and event requests by their answer", ["connector", "status"]
+)
+INGEST_MESSAGES = Counter("incidents_ingest_messages_total", "Messages put on the intake", ["connector"])
+INGEST_SECONDS = Histogram(
+    "incidents_ingest_seconds",
+    "From the request to its answer, the acknowledgement of Kafka included",
+    buckets=LATENCY_S,
+)
+DISPATCHER_ATTEMPTS = Counter(
+    "incidents_dispatcher_attempts_total", "Intents attempted, by result", ["connector", "action", "result"]
+)
+DISPATCHER_SECONDS = Histogram(
+    "incidents_dispatcher_seconds", "One attempt, the look-up included", ["connector"], buckets=LATENCY_S
+)
+DISPATCHER_IN_FLIGHT = Gauge("incidents_dispatcher_in_flight", "Intents that are being carried out")
+DISPATCHER_OPEN_CIRCUITS = Gauge("incidents_dispatcher_open_circuits", "Integrations held back because they fail")
+PROJECTOR_LAG_SECONDS = Gauge(
+    "incidents_projector_lag_seconds", "Age of the newest written record when written", ["topic", "partition"]
+)
+PROJECTOR_BATCH_RECORDS = Histogram(
+    "incidents_projector_batch_records", "Records in a batch", buckets=(1, 10, 100, 500, 1000, 2000)
+)
+PROJECTOR_TRANSACTION_SECONDS = Histogram(
+    "incidents_projector_transaction_seconds", "Time to write and commit a batch", buckets=LATENCY_S
+)
+PROJECTOR_ROWS = Counter("incidents_projector_rows_total", "Rows written", ["projection"])
+PROJECTOR_PAUSED_PARTITIONS = Gauge(
+    "incidents_projector_paused_partitions", "Partitions paused at a schema newer than this process"
+)
+SCHEDULER_FIRED = Counter("incidents_scheduler_fired_total", "Due timers turned into commands", ["timer"])

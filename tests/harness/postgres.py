@@ -10,7 +10,9 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 from psycopg import sql
+from pydantic import SecretStr
 
+from streams.runtime.settings import DatabaseSettings
 from tests.harness.stack import Connections
 
 
@@ -39,7 +41,7 @@ def migrated_template(stack: Connections) -> Iterator[str]:
     from projections.migrate import upgrade
 
     with created_database(stack["DATABASE_URL"]) as url:
-        upgrade(url)
+        upgrade(DatabaseSettings(url=SecretStr(url)))
         yield urlsplit(url).path.removeprefix("/")
 
 

@@ -1,0 +1,52 @@
+"""What resolvers are given, and how they ask the decision point."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from starlette.requests import HTTPConnection
+from strawberry.fastapi import BaseContext
+from strawberry.types import Info
+
+from api.auth import require
+from api.dependencies import Api, parts
+from policy.decision import Action, Principal
+
+
+class Context(BaseContext):
+    """One HTTP request, or one WebSocket with its ``connection_init`` payload."""
+
+    connection_params: dict[str, Any] | None = None
+
+    @property
+    def connection(self) -> HTTPConnection:
+        """The request or WebSocket."""
+        assert self.request is not None
+        return cast("HTTPConnection", self.request)
+
+    @property
+    def api(self) -> Api:
+        """The parts of the API."""
+        return parts(self.connection)
+
+    @property
+    def authorization(self) -> str | None:
+        """The credential: the header, or ``Authorization`` in the ``connection_init`` payload (browsers)."""
+        for name in ("Authorization", "authorization"):
+            value = (self.connection_params or {}).get(name)
+            if isinstance(value, str):
+                return value
+        return self.connection.headers.get("authorization")
+
+    async def principal(self) -> Principal:
+        """Who asks; raises ``Problem`` 401 or 503. Checked at every use: a WebSocket may outlive its token."""
+        return await self.api.authenticator.authenticate(self.authorization)
+
+    async def ask(self, action: Action, kind: str = "", id_: str = "") -> Principal:
+        """The principal, whom the decision point lets do ``action``; raises ``Problem`` 401, 403 or 503."""
+        principal = await self.principal()
+        require(self.api.decide, principal, action, kind, id_)
+        return principal
+
+
+Resolving = Info[Context, None]

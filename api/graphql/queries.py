@@ -1,0 +1,113 @@
+"""Queries: what REST reads, as a graph (viewer)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import strawberry
+
+from api.graphql.context import Resolving
+from api.graphql.types import (
+    After,
+    AlertConnection,
+    Board,
+    First,
+    Incident,
+    IncidentConnection,
+    Timeline,
+    alert_page,
+    board_of,
+    page_info,
+    timeline_page,
+)
+from policy.decision import Action
+from projections.queries.alerts import AlertFilter
+from projections.queries.incidents import IncidentFilter
+
+Reference = Annotated[str, strawberry.argument(description="an id or a number, e.g. INC-12")]
+
+
+@strawberry.input(description="Which incidents; lists mean any of them")
+class IncidentFilterInput:
+    """Conditions that all must hold; empty ones hold always."""
+
+    status: list[str] = strawberry.field(default_factory=list)
+    severity: list[str] = strawberry.field(default_factory=list)
+    service: str = ""
+    assignee: str = ""
+    text: str = strawberry.field(default="", description="searched in title and description")
+    firing: bool | None = None
+    include_merged: bool = False
+
+
+@strawberry.type
+class Query:
+    """The root of reads."""
+
+    @strawberry.field(description="One incident; null when there is none")
+    async def incident(self, info: Resolving, id: Reference) -> Incident | None:  # noqa: A002  the field's usual name
+        """By id or number."""
+        principal = await info.context.ask(Action.READ_INCIDENTS, "incident_id", id)
+        row = await info.context.api.reads.incident(principal.tenant_id, id)
+        return Incident.of(row) if row else None
+
+    @strawberry.field(description="Incidents, newest first")
+    async def incidents(
+        self,
+        info: Resolving,
+        filter: IncidentFilterInput | None = None,  # noqa: A002  the argument's usual name
+        first: First = 50,
+        after: After = None,
+    ) -> IncidentConnection:
+        """A page of incidents."""
+        principal = await info.context.ask(Action.READ_INCIDENTS)
+        chosen = filter or IncidentFilterInput()
+        wanted = IncidentFilter(
+            status=tuple(chosen.status),
+            severity=tuple(chosen.severity),
+            service=chosen.service,
+            assignee=chosen.assignee,
+            text=chosen.text,
+            firing=chosen.firing,
+            include_merged=chosen.include_merged,
+        )
+        rows, cursor = await info.context.api.reads.incidents(principal.tenant_id, wanted, after=after, limit=first)
+        return IncidentConnection(nodes=[Incident.of(row) for row in rows], page_info=page_info(cursor))
+
+    @strawberry.field(description="The events of an incident, oldest first")
+    async def timeline(
+        self, info: Resolving, incident_id: Reference, first: First = 50, after: After = None
+    ) -> Timeline:
+        """A page of events; empty for an unknown incident."""
+        principal = await info.context.ask(Action.READ_TIMELINE, "incident_id", incident_id)
+        reads = info.context.api.reads
+        row = await reads.incident(principal.tenant_id, incident_id)
+        if row is None:
+            return timeline_page([], None)
+        return timeline_page(*await reads.timeline(principal.tenant_id, row.incident_id, after=after, limit=first))
+
+    @strawberry.field(description="What became of signals, newest first")
+    async def alerts(
+        self,
+        info: Resolving,
+        source: str = "",
+        disposition: list[str] | None = None,
+        first: First = 50,
+        after: After = None,
+    ) -> AlertConnection:
+        """A page of alerts."""
+        principal = await info.context.ask(Action.READ_ALERTS)
+        return alert_page(
+            *await info.context.api.reads.alerts(
+                principal.tenant_id,
+                AlertFilter(source=source, disposition=tuple(disposition or ())),
+                after=after,
+                limit=first,
+            )
+        )
+
+    @strawberry.field(description="The incidents that are not over, by status")
+    async def board(self, info: Resolving) -> Board:
+        """The board."""
+        principal = await info.context.ask(Action.READ_BOARD)
+        return board_of(await info.context.api.reads.board(principal.tenant_id))

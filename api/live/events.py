@@ -1,0 +1,104 @@
+"""One event of the record as clients see it: a CloudEvent in JSON, rendered once for all of them."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from streams.codec import avro
+from streams.codec.cloudevents import Headers, decode_headers
+from streams.domain.envelope import Envelope, rfc3339
+from streams.domain.errors import UnknownSchema
+
+SOURCE = "/incidents"
+"""The CloudEvents source of every event, as clients see it: with the id it is unique (CloudEvents 1.0.2, 3.1)."""
+
+
+class RecordedEvent:
+    """An event with its place in the tenant's order; data and JSON are made when first asked for, and kept."""
+
+    __slots__ = ("_data", "_json", "_raw", "envelope")
+
+    def __init__(self, envelope: Envelope, raw: tuple[str, bytes] | None, data: Mapping[str, Any] | None) -> None:
+        self.envelope = envelope
+        self._raw = raw
+        self._data = data
+        self._json: bytes | None = None
+
+    @classmethod
+    def from_record(cls, headers: Headers | None, value: bytes | None) -> RecordedEvent:
+        """The event of a Kafka record; raises ``InvalidEvent`` for headers that are no CloudEvent of ours."""
+        envelope, schema, _ = decode_headers(headers)
+        return cls(envelope, (schema, value or b""), None)
+
+    @property
+    def tenant_id(self) -> str:
+        """Whose it is."""
+        return self.envelope.tenantid
+
+    @property
+    def tenantsequence(self) -> int:
+        """Its place in the tenant's order: the cursor of streams."""
+        return self.envelope.tenantsequence
+
+    @property
+    def incident_id(self) -> str:
+        """The incident that it is about; empty for an event of the tenant."""
+        return self.envelope.subject
+
+    @property
+    def type(self) -> str:
+        """Its CloudEvents type."""
+        return self.envelope.type
+
+    @property
+    def data(self) -> Mapping[str, Any] | None:
+        """Its data, JSON-ready; ``None`` when only a newer version of this process can read it (R12)."""
+        if self._raw is not None:
+            schema, value = self._raw
+            try:
+                self._data = plain(avro.decode(self.envelope.type, schema, value))
+            except UnknownSchema:
+                self._data = None
+            self._raw = None
+        return self._data
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The event in the CloudEvents JSON format (CloudEvents 1.0.2, JSON event format)."""
+        envelope = self.envelope
+        return {
+            "specversion": "1.0",
+            "id": envelope.id,
+            "source": SOURCE,
+            "type": envelope.type,
+            "subject": envelope.subject,
+            "time": rfc3339(envelope.recordedtime),
+            "correlationid": envelope.correlationid,
+            "causationid": envelope.causationid,
+            "sequence": envelope.sequence,
+            "tenantsequence": envelope.tenantsequence,
+            "datacontenttype": "application/json",
+            "data": self.data,
+        }
+
+    @property
+    def json(self) -> bytes:
+        """The document's bytes."""
+        if self._json is None:
+            self._json = orjson.dumps(self.document)
+        return self._json
+
+
+def plain(data: Any) -> Any:
+    """A message's data as the JSON values that the timeline holds: bytes are base64, as CloudEvents writes them."""
+    return orjson.loads(orjson.dumps(data, default=_base64))
+
+
+def _base64(value: object) -> str:
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    raise TypeError(f"{type(value).__name__} in an event's data")

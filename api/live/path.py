@@ -1,0 +1,126 @@
+"""The live path of one replica put together: tails, hold, checkpoints, fan-out and command outcomes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from time import time
+
+import structlog
+from confluent_kafka import Message
+from confluent_kafka.admin import AdminClient
+
+from api.live import metrics
+from api.live.checkpoints import Checkpoints, Fetch
+from api.live.events import RecordedEvent
+from api.live.fanout import Fanout
+from api.live.hold import Hold
+from api.live.outcomes import Outcomes
+from api.live.tail import Tail, earliest, last_stable
+from streams.codec import cloudevents
+from streams.domain.errors import InvalidEvent, UnknownSchema
+from streams.domain.events import CommandAccepted, CommandRejected
+from streams.runtime.settings import KafkaSettings
+
+_OUTCOMES_BACK = 5_000
+_log = structlog.get_logger(__name__)
+
+
+class LivePath:
+    """Owned by the application; started and stopped on its event loop.
+
+    Events are read from the serving projections' checkpoints on, not from the end: what is committed to Kafka but not
+    projected yet when a replica starts is then held like everything that comes later, and nobody misses it.
+    """
+
+    def __init__(
+        self, kafka: KafkaSettings, fanout: Fanout, fetch: Fetch, *, held_events: int, clock: Callable[[], float] = time
+    ) -> None:
+        self.fanout = fanout
+        self.outcomes = Outcomes()
+        self.checkpoints = Checkpoints(fetch, self._release)
+        self._hold = Hold(held_events)
+        self._clock = clock
+        self.results = Tail(kafka, "command-results", _recent, self._take_outcomes)
+        self.events = Tail(
+            kafka,
+            "incident-events",
+            self._first_unprojected,
+            self._take_events,
+            is_full=lambda: self._hold.full,
+            on_begin=self._hold.clear,
+        )
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._task = asyncio.create_task(self.checkpoints.run(), name="checkpoints")
+        self.results.start()
+        self.events.start()
+
+    async def stop(self) -> None:
+        """Stop reading; streams that are still open get nothing more."""
+        await asyncio.gather(self.results.stop(), self.events.stop())
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def wait_for(self, tenant_id: str, tenantsequence: int, timeout_s: float) -> bool:
+        """Whether the read models show the tenant's events up to ``tenantsequence`` within ``timeout_s``."""
+        waiter = self.fanout.waiter(tenant_id, tenantsequence)
+        try:
+            await asyncio.wait_for(waiter, timeout_s)
+        except TimeoutError:
+            return False
+        return True
+
+    def lag_s(self) -> float:
+        """How old the oldest event is that the read models do not show yet, in seconds; 0 when they show all."""
+        oldest = self._hold.oldest()
+        return max(0.0, self._clock() - oldest.envelope.recordedtime / 1000) if oldest else 0.0
+
+    def _first_unprojected(self, admin: AdminClient, topic: str) -> Mapping[int, int] | None:
+        passed = self.checkpoints.known
+        if passed is None:
+            return None
+        ends = last_stable(admin, topic)
+        begins = earliest(admin, topic, list(ends))
+        return {p: min(max(passed.get(p, 0), begins[p]), end) for p, end in ends.items()}
+
+    def _take_events(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            partition, offset = message.partition(), message.offset()
+            assert partition is not None
+            assert offset is not None
+            try:
+                event = RecordedEvent.from_record(message.headers(), message.value())
+            except InvalidEvent as error:  # projections stop at such a record, so nothing behind it is released
+                _log.error("unreadable record", partition=partition, offset=offset, error=str(error))
+                continue
+            self._hold.add(partition, offset, event)
+        self._release(self.checkpoints.known or {})
+        if len(self._hold):
+            self.checkpoints.ask()
+
+    def _release(self, passed: Mapping[int, int]) -> None:
+        released = self._hold.release(passed)
+        metrics.HELD_EVENTS.set(len(self._hold))
+        metrics.RELEASED_EVENTS.inc(len(released))
+        self.fanout.publish(released)
+
+    def _take_outcomes(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            try:
+                envelope, outcome = cloudevents.decode(message.headers(), message.value())
+            except (InvalidEvent, UnknownSchema) as error:
+                _log.error("unreadable outcome", offset=message.offset(), error=str(error))
+                continue
+            if isinstance(outcome, CommandAccepted | CommandRejected):
+                self.outcomes.deliver(envelope.tenantid, outcome)
+
+
+def _recent(admin: AdminClient, topic: str) -> Mapping[int, int]:
+    """A little before the end, so that a replica that was restarted still knows recent outcomes."""
+    ends = last_stable(admin, topic)
+    begins = earliest(admin, topic, list(ends))
+    return {partition: max(end - _OUTCOMES_BACK, begins[partition]) for partition, end in ends.items()}

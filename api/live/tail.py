@@ -1,0 +1,163 @@
+"""Reading a topic from its end, without a consumer group, on a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Mapping, Sequence
+
+import structlog
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from streams.runtime.settings import KafkaSettings
+
+_POLL_S = 0.25
+_BATCH = 1_000
+_RETRY_S = 1.0
+_REQUEST_S = 5.0
+_log = structlog.get_logger(__name__)
+
+Start = Callable[[AdminClient, str], Mapping[int, int] | None]
+"""Where to begin: partition to offset, from the topic's name; ``None`` while that cannot be told yet."""
+
+
+def last_stable(admin: AdminClient, topic: str) -> dict[int, int]:
+    """Each partition's end for readers of committed records; raises ``KafkaException``."""
+    metadata = admin.list_topics(topic, timeout=_REQUEST_S).topics[topic]
+    if metadata.error is not None:
+        raise KafkaException(metadata.error)
+    return _offsets(admin, topic, metadata.partitions, OffsetSpec.latest())
+
+
+def earliest(admin: AdminClient, topic: str, partitions: Sequence[int]) -> dict[int, int]:
+    """The first offset that each partition still holds; raises ``KafkaException``."""
+    return _offsets(admin, topic, partitions, OffsetSpec.earliest())
+
+
+def _offsets(admin: AdminClient, topic: str, partitions: object, spec: OffsetSpec) -> dict[int, int]:
+    assert isinstance(partitions, Mapping | Sequence)
+    wanted = {TopicPartition(topic, partition): spec for partition in partitions}
+    futures = admin.list_offsets(wanted, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=_REQUEST_S)
+    return {place.partition: future.result(_REQUEST_S).offset for place, future in futures.items()}
+
+
+class Tail:
+    """One topic, all partitions, committed records only; goes on after a broker's absence where it was.
+
+    ``deliver`` gets batches on the event loop, one at a time; while ``is_full()`` nothing more is read. ``on_begin`` is
+    called there before the first batch, and again when reading had to begin anew from ``start``.
+    """
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        topic: str,
+        start: Start,
+        deliver: Callable[[Sequence[Message]], None],
+        is_full: Callable[[], bool] = lambda: False,
+        on_begin: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._settings = settings
+        self._topic = settings.topic(topic)
+        self._start = start
+        self._deliver = deliver
+        self._is_full = is_full
+        self._on_begin = on_begin
+        self._stopping = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = threading.Thread(target=self._run, name=f"tail-{topic}", daemon=True)
+        self.positioned = asyncio.Event()
+        """Set once reading has begun: from then on nothing that is committed is missed."""
+        self.reachable = False
+
+    def start(self) -> None:
+        """Begin; called on the event loop that batches go to."""
+        self._loop = asyncio.get_running_loop()
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """End the thread; at most a second or two."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            await asyncio.to_thread(self._thread.join, 3 * _POLL_S + _REQUEST_S)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._read_until_it_breaks()
+            except (KafkaException, TimeoutError, KeyError) as error:
+                self.reachable = False
+                _log.warning("reading is interrupted", topic=self._topic, error=str(error))
+            self._stopping.wait(_RETRY_S)
+
+    def _read_until_it_breaks(self) -> None:
+        admin = AdminClient({**self._settings.librdkafka(), "log_level": 3})
+        start = self._start(admin, self._topic)
+        if start is None:
+            return
+        consumer = Consumer(
+            {
+                **self._settings.librdkafka(),
+                "group.id": self._settings.topic("incidents-api-live"),  # required by the client, never joined
+                "enable.auto.commit": False,
+                "enable.auto.offset.store": False,
+                "isolation.level": "read_committed",
+                "auto.offset.reset": "error",
+                "fetch.wait.max.ms": 100,
+                "queued.max.messages.kbytes": 16_384,
+                "error_cb": self._on_error,
+            }
+        )
+        try:
+            consumer.assign([TopicPartition(self._topic, partition, offset) for partition, offset in start.items()])
+            self.reachable = True
+            self._call(self._begin)
+            while not self._stopping.is_set():
+                self._read(consumer)
+        finally:
+            consumer.close()
+
+    def _begin(self) -> None:
+        self._on_begin()
+        self.positioned.set()
+
+    def _read(self, consumer: Consumer) -> None:
+        if self._is_full():
+            self._stopping.wait(_POLL_S)
+            return
+        first = consumer.poll(_POLL_S)
+        if first is None:
+            return
+        messages = [first, *consumer.consume(_BATCH, 0)]
+        for message in messages:
+            if (error := message.error()) is not None:
+                raise KafkaException(error)
+        self.reachable = True
+        self._hand_over(messages)
+
+    def _hand_over(self, messages: Sequence[Message]) -> None:
+        """Give a batch to the loop and wait until it took it, so that a busy loop slows reading down."""
+        done = threading.Event()
+
+        def take() -> None:
+            try:
+                self._deliver(messages)
+            finally:
+                done.set()
+
+        self._call(take)
+        while not self._stopping.is_set() and not done.wait(_POLL_S):
+            pass
+
+    def _call(self, function: Callable[[], None]) -> None:
+        assert self._loop is not None
+        try:
+            self._loop.call_soon_threadsafe(function)
+        except RuntimeError:  # the loop is closed: the process is going down
+            self._stopping.set()
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001  the client's name for a public code
+            self.reachable = False
+        _log.warning("kafka client error", topic=self._topic, error=error.str())

@@ -1,0 +1,27 @@
+"""The REST resources, one file each; every route asks the decision point (``dependencies.allowed``)."""
+
+from __future__ import annotations
+
+from api.rest import (
+    actions,
+    alerts,
+    configuration,
+    connectors,
+    health,
+    incidents,
+    operations,
+    streams,
+    tokens,
+)
+
+ROUTERS = (
+    health.router,
+    incidents.router,
+    actions.router,
+    alerts.router,
+    streams.router,
+    operations.router,
+    connectors.router,
+    configuration.router,
+    tokens.router,
+)

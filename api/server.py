@@ -1,0 +1,45 @@
+"""The HTTP server of one API process: uvicorn with uvloop and httptools."""
+
+from __future__ import annotations
+
+import socket
+
+import uvicorn
+from fastapi import FastAPI
+
+from api.settings import ApiSettings
+
+
+class Server(uvicorn.Server):
+    """A server whose streams end when it is told to stop: their clients resume elsewhere and do not hold it up."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop accepting, end the streams, let requests finish."""
+        app = self.config.app
+        if isinstance(app, FastAPI) and hasattr(app.state, "api"):
+            app.state.api.live.fanout.stop()
+        await super().shutdown(sockets)
+
+
+def server(app: FastAPI, settings: ApiSettings) -> Server:
+    """A server that is not started yet; SIGTERM stops it within ``graceful_stop_s``."""
+    return Server(
+        uvicorn.Config(
+            app,
+            host=settings.host,
+            port=settings.port,
+            loop="uvloop",
+            http="httptools",
+            ws="websockets-sansio",
+            ws_max_size=settings.max_body_bytes,
+            ws_ping_interval=settings.heartbeat_s,
+            ws_ping_timeout=settings.send_timeout_s,
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            proxy_headers=False,
+            backlog=4096,
+            timeout_keep_alive=30,
+            timeout_graceful_shutdown=settings.graceful_stop_s,
+        )
+    )

@@ -1,0 +1,152 @@
+"""The one way out: an HTTP client with deadlines, without redirects, and only to hosts that a connector allows.
+
+Base URLs come from configuration, so they are attacker-reachable (server-side request forgery, OWASP A10): https to a
+host of the connector's list, or http to this machine where the setting allows it, for the provider fakes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import orjson
+
+from connectors.kit.outcome import PermanentFailure, TransientFailure
+
+TIMEOUT_S = 8.0
+"""For a whole call, answer included: shorter than the time that a process has to stop."""
+
+_MAX_ANSWER_BYTES = 1_048_576
+_RETRYABLE = frozenset({408, 425, 429})
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A provider's answer, read to its end."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the status is one of the 2xx."""
+        return httpx.codes.is_success(self.status)
+
+    def json(self) -> Any:
+        """The body as JSON; ``None`` where it is none."""
+        try:
+            return orjson.loads(self.body)
+        except orjson.JSONDecodeError:
+            return None
+
+
+def refused_url(url: str, hosts: frozenset[str], *, allow_loopback: bool) -> str:
+    """Why a base URL may not be called; empty when it may."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return "not a URL"
+    if parts.username or parts.password or parts.query or parts.fragment:
+        return "a base URL has no credentials, query or fragment"
+    host = parts.hostname or ""
+    if allow_loopback and parts.scheme == "http" and _is_loopback(host):
+        return ""
+    if parts.scheme != "https":
+        return "must begin with https://"
+    if host not in hosts or port not in {None, 443}:
+        return f"host must be one of {', '.join(sorted(hosts))}"
+    return ""
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False  # a name can be made to resolve to anything
+
+
+def retry_after(headers: Mapping[str, str], now: float, *, throttled: bool = False) -> float:
+    """Seconds that an answer asks to wait (RFC 9110 section 10.2.3); 0 when it does not.
+
+    ``ratelimit-reset`` counts only when we are ``throttled``: some providers send it with every answer.
+    """
+    value = headers.get("retry-after") or (headers.get("ratelimit-reset") if throttled else "") or ""
+    if value.isascii() and value.isdigit():
+        return float(min(int(value[:9]), 86_400))
+    try:
+        return min(max(0.0, parsedate_to_datetime(value).timestamp() - now), 86_400.0)
+    except (ValueError, OverflowError):
+        return 0.0
+
+
+def classify(answer: Answer, now: float) -> TransientFailure | PermanentFailure:
+    """What an answer other than success means by its status alone (connectors.md 15.6)."""
+    reason = f"HTTP {answer.status}"
+    if answer.status in _RETRYABLE or httpx.codes.is_server_error(answer.status):
+        throttled = answer.status == httpx.codes.TOO_MANY_REQUESTS
+        return TransientFailure(reason, retry_after(answer.headers, now, throttled=throttled), throttled)
+    return PermanentFailure(reason)
+
+
+class ProviderHttp:
+    """The client that connectors call providers with; one for a process."""
+
+    def __init__(self, *, allow_loopback: bool = False, timeout_s: float = TIMEOUT_S) -> None:
+        self._allow_loopback = allow_loopback
+        self._timeout_s = timeout_s
+        self._client = httpx.AsyncClient(
+            timeout=httpx.Timeout(timeout_s, connect=min(3.0, timeout_s)),
+            follow_redirects=False,
+            trust_env=False,
+            headers={"User-Agent": "incidents"},
+        )
+
+    async def call(
+        self,
+        method: str,
+        base_url: str,
+        path: str,
+        hosts: frozenset[str],
+        headers: Mapping[str, str],
+        body: object = None,
+    ) -> Answer | TransientFailure | PermanentFailure:
+        """Make one call and read its answer; what the network does becomes a result, never an exception.
+
+        ``path`` is appended to ``base_url``; its parts must be quoted by the caller. ``body`` is sent as JSON.
+        """
+        if why := refused_url(base_url, hosts, allow_loopback=self._allow_loopback):
+            return PermanentFailure(f"refused address: {why}")
+        content = None if body is None else orjson.dumps(body)
+        sent = {**headers, "Content-Type": "application/json"} if content else dict(headers)
+        request = self._client.build_request(method, base_url.rstrip("/") + path, headers=sent, content=content)
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await self._answer(request)
+        except (TimeoutError, httpx.TimeoutException):
+            return TransientFailure("no answer in time")
+        except httpx.RequestError as error:
+            return TransientFailure(f"connection: {type(error).__name__}")
+
+    async def _answer(self, request: httpx.Request) -> Answer | TransientFailure:
+        response = await self._client.send(request, stream=True)
+        try:
+            body = bytearray()
+            async for chunk in response.aiter_bytes():
+                body += chunk
+                if len(body) > _MAX_ANSWER_BYTES:
+                    return TransientFailure("answer too large")
+        finally:
+            await response.aclose()
+        return Answer(response.status_code, response.headers, bytes(body))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()

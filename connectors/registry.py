@@ -1,0 +1,18 @@
+"""Every connector, one line each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from connectors import alertmanager, cloudevents, pagerduty
+from connectors.kit.contract import Connector
+
+CONNECTORS: Final[Mapping[str, Connector]] = {
+    connector.name: connector
+    for connector in (
+        pagerduty.CONNECTOR,
+        alertmanager.CONNECTOR,
+        cloudevents.CONNECTOR,
+    )
+}

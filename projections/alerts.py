@@ -1,0 +1,194 @@
+"""Alerts: one row for each signal that was accepted, with the one disposition it ended in (design section 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+from projections.base import Record, bounded, instant
+from projections.connections import Connection
+from projections.decoding import jsonb
+from projections.staging import Staging
+from streams.domain import events
+from streams.domain.catalogue import Topic
+from streams.domain.signals import ProviderIngested, SignalStatus
+
+Disposition = Literal["attached", "repeated", "kept_raw", "refused", "dead_lettered"]
+
+COLUMNS = {
+    "tenant_id": "text",
+    "source": "text",
+    "signal_id": "text",
+    "disposition": "text",
+    "signal_status": "text",
+    "incident_id": "text",
+    "alert_key": "text",
+    "fingerprint": "text",
+    "title": "text",
+    "severity": "text",
+    "service": "text",
+    "host": "text",
+    "error_type": "text",
+    "rule": "text",
+    "kind": "text",
+    "connector": "text",
+    "integration_id": "text",
+    "external_id": "text",
+    "correlation_rule": "text",
+    "correlation_version": "int8",
+    "correlation_key": "text",
+    "links": "jsonb",
+    "labels": "jsonb",
+    "reason": "text",
+    "event_at": "timestamptz",
+    "recorded_at": "timestamptz",
+    "event_id": "text",
+    "topic_partition": "int4",
+    "topic_offset": "int8",
+}
+Row = tuple[Any, ...]
+
+_EMPTY = jsonb({})
+_NOT_SIGNALS = ("com.incidents.command.", "com.incidents.config.")
+
+
+def rows(record: Record) -> Iterator[Row]:
+    """The rows of one event, in the order of ``COLUMNS``; most events have none.
+
+    A refused command or configuration is no signal and has none either: its sender is told by ``command-results``.
+    """
+    match record.data:
+        case events.AlertsAttached(alerts):
+            return (_attached(record, alert) for alert in alerts)
+        case events.AlertsRepeated(alerts):
+            return (_referring(record, alert, "repeated", "firing") for alert in alerts)
+        case events.AlertsResolved(alerts):
+            return (_referring(record, alert, "attached", "resolved") for alert in alerts)
+        case ProviderIngested() as kept:
+            return iter((_kept_raw(record, kept),))
+        case events.IntakeRefused() as refused if not refused.type.startswith(_NOT_SIGNALS):
+            return iter((_refused(record, refused),))
+    return iter(())
+
+
+def _provenance(record: Record) -> Row:
+    return (record.envelope.id, record.partition, record.offset)
+
+
+def _attached(record: Record, alert: events.Alert) -> Row:
+    return (
+        record.envelope.tenantid,
+        bounded(alert.source),
+        bounded(alert.id),
+        "attached",
+        "firing",
+        record.envelope.subject,
+        bounded(alert.alert_key),
+        bounded(alert.fingerprint),
+        alert.title,
+        alert.severity,
+        bounded(alert.service),
+        alert.host,
+        alert.error_type,
+        alert.rule,
+        alert.kind,
+        alert.connector,
+        alert.integration_id,
+        alert.external_id,
+        alert.correlation_rule,
+        alert.correlation_version,
+        alert.correlation_key,
+        jsonb(alert.links) if alert.links else _EMPTY,
+        jsonb(alert.labels) if alert.labels else _EMPTY,
+        "",
+        instant(alert.event_time or alert.recorded_time),
+        instant(alert.recorded_time or record.envelope.recordedtime),
+        *_provenance(record),
+    )
+
+
+def _referring(record: Record, alert: events.AlertRef, disposition: Disposition, status: SignalStatus) -> Row:
+    return (
+        record.envelope.tenantid,
+        bounded(alert.source),
+        bounded(alert.id),
+        disposition,
+        status,
+        record.envelope.subject,
+        bounded(alert.alert_key),
+        bounded(alert.fingerprint),
+        alert.title,
+        *[""] * 6,
+        alert.connector,
+        alert.integration_id,
+        *["", "", 0, "", _EMPTY, _EMPTY, ""],
+        instant(alert.event_time or alert.recorded_time),
+        instant(alert.recorded_time or record.envelope.recordedtime),
+        *_provenance(record),
+    )
+
+
+def _kept_raw(record: Record, kept: ProviderIngested) -> Row:
+    recorded = instant(record.envelope.recordedtime)
+    return (
+        record.envelope.tenantid,
+        bounded(kept.delivery_source),
+        bounded(kept.delivery_id),
+        *["kept_raw", "", "", "", "", kept.provider_type],
+        *[""] * 6,
+        kept.connector,
+        kept.integration_id,
+        kept.external_id,
+        *["", 0, "", _EMPTY, _EMPTY, kept.problem, recorded, recorded],
+        *_provenance(record),
+    )
+
+
+def _refused(record: Record, refused: events.IntakeRefused) -> Row:
+    """A message without an id of its own is identified by where it lies in the intake."""
+    recorded = instant(record.envelope.recordedtime)
+    anonymous = not refused.id
+    return (
+        record.envelope.tenantid,
+        bounded(refused.topic if anonymous else refused.source),
+        f"{refused.partition}/{refused.offset}" if anonymous else bounded(refused.id),
+        *[refused.disposition, "", "", "", "", refused.type],
+        *[""] * 6,
+        refused.connector,
+        refused.integration_id,
+        *["", "", 0, "", _EMPTY, _EMPTY, f"{refused.reason}: {refused.detail}", recorded, recorded],
+        *_provenance(record),
+    )
+
+
+_MOVE = "UPDATE {} SET incident_id = %s WHERE tenant_id = %s AND incident_id = %s"
+
+
+class Alerts:
+    """Writes ``alerts``; the alerts of an incident that is merged move to the one it is merged into."""
+
+    name = "alerts"
+    topic: Topic = "incident-events"
+    whole_log = True
+
+    def __init__(self, generation: int = 1) -> None:
+        self.generation = generation
+        self.tables = (f"read_data.alerts_g{generation}",)
+        self._staging = Staging(self.tables[0], COLUMNS)
+        self._move = _MOVE.format(self.tables[0]).encode()
+
+    def prepare(self, connection: Connection) -> None:
+        """Create the temporary table."""
+        self._staging.prepare(connection)
+
+    def apply(self, connection: Connection, records: Sequence[Record]) -> int:
+        """Insert what is new, then carry out the merges in their order.
+
+        Nothing joins an incident once it is merged, so that the merges of a batch can follow all of its alerts.
+        """
+        written = self._staging.load(connection, [row for record in records for row in rows(record)])
+        for record in records:
+            if isinstance(record.data, events.Merged) and record.data.role == "source":
+                envelope = record.envelope
+                connection.execute(self._move, (record.data.other, envelope.tenantid, envelope.subject))
+        return written

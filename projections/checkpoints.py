@@ -1,0 +1,122 @@
+"""Positions of projections: stored with the rows that they produced, fenced by an epoch (R6)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import orjson
+
+from projections.base import Projection
+from projections.connections import Connection
+from streams.domain.catalogue import Topic
+from streams.domain.errors import IncidentsError
+
+CHANNEL = "incidents_checkpoints"
+"""Notified with a JSON object (topic, partition, next_offset) as the rows up to there become visible."""
+
+_CLAIM = """
+INSERT INTO ops.projection_checkpoints AS c (projection, generation, topic, partition, next_offset, epoch)
+VALUES (%s, %s, %s, %s, %s, 1)
+ON CONFLICT (projection, generation, topic, partition) DO UPDATE SET epoch = c.epoch + 1
+RETURNING next_offset, epoch
+"""
+_EXISTS = """
+SELECT 1 FROM ops.projection_checkpoints
+WHERE projection = %s AND generation = %s AND topic = %s AND partition = %s
+"""
+_READ = """
+SELECT next_offset, epoch FROM ops.projection_checkpoints
+WHERE projection = %s AND generation = %s AND topic = %s AND partition = %s
+"""
+_ADVANCE = """
+UPDATE ops.projection_checkpoints c SET next_offset = m.following
+FROM unnest(%s::text[], %s::int[], %s::text[], %s::int[], %s::bigint[], %s::bigint[], %s::bigint[])
+  AS m (projection, generation, topic, partition, expected, epoch, following)
+WHERE c.projection = m.projection AND c.generation = m.generation AND c.topic = m.topic AND c.partition = m.partition
+  AND c.next_offset = m.expected AND c.epoch = m.epoch
+"""
+
+
+class Fenced(IncidentsError):  # noqa: N818  says what happened, as the other errors do
+    """Another process has taken the partition over: this one must leave without writing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Whose position this is, where, and what the holder last knew of it."""
+
+    projection: str
+    generation: int
+    topic: Topic
+    partition: int
+    next_offset: int
+    epoch: int
+
+    @property
+    def key(self) -> tuple[str, int, str, int]:
+        """Its primary key."""
+        return self.projection, self.generation, self.topic, self.partition
+
+
+def claim(
+    connection: Connection,
+    projections: Iterable[Projection],
+    topic: Topic,
+    partition: int,
+    log_start: Callable[[], int],
+) -> list[Checkpoint]:
+    """Take the partition over for each of the projections that follow the topic: whoever held it is fenced.
+
+    A projection without a position begins at 0 or, where it does not need the whole log, at ``log_start()``.
+    """
+    claimed = []
+    with connection.transaction():
+        for projection in projections:
+            if projection.topic != topic:
+                continue
+            key = (projection.name, projection.generation, topic, partition)
+            start = 0
+            if not projection.whole_log and connection.execute(_EXISTS, key).fetchone() is None:
+                start = log_start()
+            row = connection.execute(_CLAIM, (*key, start)).fetchone()
+            assert row is not None, "RETURNING gives the row"
+            claimed.append(Checkpoint(projection.name, projection.generation, topic, partition, *row))
+    return claimed
+
+
+def advance(connection: Connection, moves: Mapping[Checkpoint, int]) -> None:
+    """Move each checkpoint to its new offset in the open transaction and say so to listeners once it commits.
+
+    Raises ``Fenced`` when a checkpoint is no longer where its holder left it.
+    """
+    if not moves:
+        return
+    rows = [(*checkpoint.key, checkpoint.next_offset, checkpoint.epoch, offset) for checkpoint, offset in moves.items()]
+    moved = connection.execute(_ADVANCE, [list(column) for column in zip(*rows, strict=True)]).rowcount
+    if moved != len(rows):
+        raise Fenced(f"{len(rows) - moved} of {', '.join(map(str, moves))}: held by another projector, or moved")
+    heads: dict[tuple[str, int], int] = {}
+    for checkpoint, offset in moves.items():
+        head = checkpoint.topic, checkpoint.partition
+        heads[head] = min(offset, heads.get(head, offset))
+    payloads = [orjson.dumps({"topic": t, "partition": p, "next_offset": o}).decode() for (t, p), o in heads.items()]
+    connection.execute("SELECT pg_notify(%s, payload) FROM unnest(%s::text[]) AS payload", (CHANNEL, payloads))
+
+
+def committed(connection: Connection, moves: Mapping[Checkpoint, int]) -> bool:
+    """Whether a transaction whose commit was lost on the way took place.
+
+    Raises ``Fenced`` when neither its outcome nor its beginning is what the database holds.
+    """
+    found = set()
+    for checkpoint, offset in moves.items():
+        row = connection.execute(_READ, checkpoint.key).fetchone()
+        if row == (offset, checkpoint.epoch):
+            found.add(True)
+        elif row == (checkpoint.next_offset, checkpoint.epoch):
+            found.add(False)
+        else:
+            raise Fenced(f"{checkpoint} is held by another projector or was moved to {row}")
+    assert len(found) <= 1, "one transaction moves all or none"
+    return found == {True}

@@ -1,0 +1,73 @@
+"""Kafka records to ``Record``s, once for all projections, and text that PostgreSQL can store."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+import orjson
+
+from projections.base import Record
+from streams.codec import cloudevents
+from streams.domain.catalogue import Topic
+from streams.domain.envelope import Envelope
+
+_REPLACEMENT = "\ufffd"
+_ENVELOPE_TEXTS = tuple(field.name for field in dataclasses.fields(Envelope) if field.type == "str")
+
+T = TypeVar("T")
+
+
+def decode(
+    topic: Topic,
+    partition: int,
+    offset: int,
+    headers: Sequence[tuple[str, bytes]] | None,
+    value: bytes | None,
+) -> Record:
+    """The record of a topic of the catalogue; raises ``InvalidEvent`` or ``UnknownSchema`` as the codec does."""
+    envelope, data = cloudevents.decode(headers, value)
+    return record_of(topic, partition, offset, envelope, data)
+
+
+def record_of(topic: Topic, partition: int, offset: int, envelope: Envelope, data: Any) -> Record:
+    """A record of decoded parts. PostgreSQL has no NUL in text: it becomes U+FFFD, in the read models only."""
+    json = jsonb(data)
+    if b"\\u0000" in json:
+        data = _clean(data)
+        json = jsonb(data)
+    if any("\0" in getattr(envelope, name) for name in _ENVELOPE_TEXTS):
+        envelope = _clean(envelope)
+    return Record(topic, partition, offset, envelope, data, json)
+
+
+def jsonb(data: Any) -> bytes:
+    """An event's data, or a part of it, as COPY in binary format takes ``jsonb``: a version byte, then JSON.
+
+    Bytes become base64 text, as CloudEvents writes them in JSON.
+    """
+    return b"\x01" + orjson.dumps(data, default=_base64)
+
+
+def _base64(value: object) -> str:
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    raise TypeError(f"{type(value).__name__} in an event's data")
+
+
+def _clean(value: T) -> T:
+    """The value with every NUL in its texts replaced, at any depth."""
+    found: Any = value
+    if isinstance(value, str):
+        found = value.replace("\0", _REPLACEMENT)
+    elif isinstance(value, Mapping):
+        found = {_clean(key): _clean(entry) for key, entry in value.items()}
+    elif isinstance(value, tuple):
+        found = tuple(map(_clean, value))
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        found = dataclasses.replace(
+            value, **{field.name: _clean(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        )
+    return found  # type: ignore[no-any-return]  # of the type that came in

@@ -1,0 +1,82 @@
+"""What each alert of an incident is doing now: firing or resolved, and since when it is known."""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from projections.base import bounded, instant
+from streams.domain import events
+
+COLUMNS = {
+    "tenant_id": "text",
+    "incident_id": "text",
+    "alert_key": "text",
+    "firing": "bool",
+    "occurrences": "int8",
+    "first_seen": "timestamptz",
+    "last_seen": "timestamptz",
+    "title": "text",
+    "fingerprint": "text",
+    "connector": "text",
+    "integration_id": "text",
+    "external_id": "text",
+}
+
+AlertEvent = events.AlertsAttached | events.AlertsRepeated | events.AlertsResolved
+Key = tuple[str, str, str]
+"""Tenant, incident and alert key."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlertState:
+    """One alert of an incident; ``occurrences`` counts its signals, the resolving ones among them."""
+
+    firing: bool
+    occurrences: int
+    first_seen: datetime
+    last_seen: datetime
+    title: str
+    fingerprint: str
+    connector: str
+    integration_id: str
+    external_id: str
+
+
+def keys(tenant_id: str, incident_id: str, data: AlertEvent) -> list[Key]:
+    """The alerts that the event is about."""
+    return [(tenant_id, incident_id, bounded(alert.alert_key)) for alert in data.alerts]
+
+
+def change(states: MutableMapping[Key, AlertState], tenant_id: str, incident_id: str, data: AlertEvent) -> None:
+    """Fold the event into ``states``.
+
+    The order of the record decides: an alert fires once it was attached, until it is resolved. Which signal counts
+    when they arrive out of order, the orchestrator has decided already; what changes nothing is a repetition.
+    """
+    alerts: tuple[events.Alert | events.AlertRef, ...] = data.alerts
+    for key, alert in zip(keys(tenant_id, incident_id, data), alerts, strict=True):
+        states[key] = _folded(states.get(key), alert, data)
+
+
+def _folded(state: AlertState | None, alert: events.Alert | events.AlertRef, data: AlertEvent) -> AlertState:
+    at = instant(alert.event_time or alert.recorded_time)
+    firing = isinstance(data, events.AlertsAttached)
+    external_id = alert.external_id if isinstance(alert, events.Alert) else ""
+    if state is None:
+        fingerprint = bounded(alert.fingerprint)
+        return AlertState(
+            firing, 1, at, at, alert.title, fingerprint, alert.connector, alert.integration_id, external_id
+        )
+    return AlertState(
+        state.firing if isinstance(data, events.AlertsRepeated) else firing,
+        state.occurrences + 1,
+        min(state.first_seen, at),
+        max(state.last_seen, at),
+        state.title or alert.title,
+        state.fingerprint or bounded(alert.fingerprint),
+        state.connector or alert.connector,
+        state.integration_id or alert.integration_id,
+        state.external_id or external_id,
+    )

@@ -1,0 +1,178 @@
+"""One incident's events to its row, through the domain's own fold: pure, from recorded times only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from projections.base import Record, SequenceGap, bounded, instant, instant_or_none, milliseconds
+from streams.domain import events
+from streams.domain.envelope import Envelope
+from streams.domain.incident import Incident, evolve
+
+COLUMNS = {
+    "tenant_id": "text",
+    "incident_id": "text",
+    "number": "int8",
+    "title": "text",
+    "status": "text",
+    "severity": "text",
+    "service": "text",
+    "description": "text",
+    "assignee": "text",
+    "acknowledged_by": "text",
+    "acknowledged_at": "timestamptz",
+    "created_at": "timestamptz",
+    "updated_at": "timestamptz",
+    "resolved_at": "timestamptz",
+    "closed_at": "timestamptz",
+    "archived_at": "timestamptz",
+    "revision": "int8",
+    "sequence": "int8",
+    "alert_count": "int8",
+    "repeat_count": "int8",
+    "firing_count": "int8",
+    "first_signal_at": "timestamptz",
+    "last_signal_at": "timestamptz",
+    "merged_into": "text",
+    "related_to": "text",
+    "relation": "text",
+    "rule": "text",
+    "correlation_key": "text",
+    "event_id": "text",
+    "topic_partition": "int4",
+    "topic_offset": "int8",
+}
+
+_SAME = (
+    "number",
+    "title",
+    "status",
+    "severity",
+    "service",
+    "description",
+    "assignee",
+    "acknowledged_by",
+    "revision",
+    "sequence",
+    "alert_count",
+    "repeat_count",
+    "firing_count",
+    "merged_into",
+    "related_to",
+    "relation",
+    "rule",
+    "correlation_key",
+)
+
+_TIMES = (
+    "acknowledged_at",
+    "created_at",
+    "updated_at",
+    "resolved_at",
+    "closed_at",
+    "archived_at",
+    "first_signal_at",
+    "last_signal_at",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentRow:
+    """One row of ``read.incidents``; its fields are the columns, in their order.
+
+    ``revision`` moves only with what people edit (it is the ETag), ``sequence`` with every event. ``firing_count``
+    counts alerts that fire, ``alert_count`` signals that were attached, ``repeat_count`` those that repeated one.
+    """
+
+    tenant_id: str
+    incident_id: str
+    number: int
+    title: str
+    status: str
+    severity: str
+    service: str
+    description: str
+    assignee: str
+    acknowledged_by: str
+    acknowledged_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+    resolved_at: datetime | None
+    closed_at: datetime | None
+    archived_at: datetime | None
+    revision: int
+    sequence: int
+    alert_count: int
+    repeat_count: int
+    firing_count: int
+    first_signal_at: datetime | None
+    last_signal_at: datetime | None
+    merged_into: str
+    related_to: str
+    relation: str
+    rule: str
+    correlation_key: str
+    event_id: str
+    topic_partition: int
+    topic_offset: int
+
+
+def to_incident(row: IncidentRow) -> Incident:
+    """The incident as the domain folds it; what rows do not hold (hash, causes, externals) changes no row."""
+    found: dict[str, Any] = {name: getattr(row, name) for name in _SAME}
+    found.update((name, milliseconds(getattr(row, name))) for name in _TIMES)
+    return Incident(id=row.incident_id, **found)
+
+
+def fold(incident: Incident | None, envelope: Envelope, event: events.IncidentEvent) -> Incident:
+    """The incident after the event, by the domain's own ``evolve``.
+
+    Raises ``SequenceGap`` when the event is not the next one of the incident.
+    """
+    before = incident.sequence if incident else 0
+    if envelope.sequence != before + 1:
+        raise SequenceGap(
+            f"tenant {envelope.tenantid}, incident {envelope.subject}: {type(event).__name__} has sequence"
+            f" {envelope.sequence} after {before}"
+        )
+    after = evolve(incident, event, id_=envelope.subject, at=envelope.recordedtime)
+    return after._replace(sequence=envelope.sequence)
+
+
+def values(incident: Incident, last: Record) -> tuple[Any, ...]:
+    """The row in the order of ``COLUMNS``; ``last`` is the last event in it."""
+    return (
+        last.envelope.tenantid,
+        incident.id,
+        incident.number,
+        incident.title,
+        incident.status,
+        incident.severity,
+        bounded(incident.service),
+        incident.description,
+        bounded(incident.assignee),
+        incident.acknowledged_by,
+        instant_or_none(incident.acknowledged_at),
+        instant(incident.created_at),
+        instant(incident.updated_at),
+        instant_or_none(incident.resolved_at),
+        instant_or_none(incident.closed_at),
+        instant_or_none(incident.archived_at),
+        incident.revision,
+        incident.sequence,
+        incident.alert_count,
+        incident.repeat_count,
+        incident.firing_count,
+        instant_or_none(incident.first_signal_at),
+        instant_or_none(incident.last_signal_at),
+        incident.merged_into,
+        incident.related_to,
+        incident.relation,
+        incident.rule,
+        incident.correlation_key,
+        last.envelope.id,
+        last.partition,
+        last.offset,
+    )

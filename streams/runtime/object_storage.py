@@ -1,0 +1,118 @@
+"""Content-addressed objects on an S3 server: what is too large for a Kafka record is put here first, by its digest.
+
+Writing the same bytes twice writes the same object, so a retry is harmless; and since the record that names an object
+is sent only after the object is there, no event ever points to nothing. What a crash between the two leaves over is
+garbage, never damage.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import io
+from collections.abc import Callable
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import urllib3
+from minio import Minio
+from minio.error import InvalidResponseError, S3Error, ServerError
+from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_exponential
+from urllib3.exceptions import HTTPError
+
+from streams.domain.errors import IncidentsError, Transient
+from streams.runtime.settings import ObjectStorageSettings
+
+_T = TypeVar("_T")
+_TIMEOUT = urllib3.Timeout(connect=3.0, read=10.0)
+_MISSING = frozenset({"NoSuchKey", "NoSuchObject"})
+
+
+class StorageUnavailable(Transient):
+    """The S3 server did not answer, or not as it should."""
+
+
+class UnknownObject(IncidentsError):  # noqa: N818
+    """No object has this key."""
+
+
+class ObjectStorage:
+    """One bucket; every method blocks, ``put_async`` runs on a thread."""
+
+    def __init__(self, settings: ObjectStorageSettings) -> None:
+        url = urlsplit(settings.endpoint)
+        self._bucket = settings.bucket
+        self._region = settings.region
+        self._client = Minio(
+            url.netloc,
+            access_key=settings.access_key,
+            secret_key=settings.secret_key.get_secret_value(),
+            secure=url.scheme == "https",
+            region=settings.region,
+            http_client=urllib3.PoolManager(timeout=_TIMEOUT, maxsize=8, retries=urllib3.Retry(1, redirect=0)),
+        )
+
+    def ensure_bucket(self) -> None:
+        """Make the bucket where it is missing; raises ``StorageUnavailable``."""
+        if not _asking(lambda: self._client.bucket_exists(self._bucket)):
+            _asking(lambda: self._client.make_bucket(self._bucket, location=self._region))
+
+    def put(self, content: bytes, content_type: str = "application/octet-stream") -> str:
+        """Store bytes and return their key, ``sha256/<hex>``; raises ``StorageUnavailable``."""
+        key = f"sha256/{hashlib.sha256(content).hexdigest()}"
+
+        def write() -> None:
+            self._client.put_object(self._bucket, key, io.BytesIO(content), len(content), content_type)
+
+        try:
+            _asking(write)
+        except StorageUnavailable as error:
+            if not isinstance(error.__cause__, S3Error) or error.__cause__.code != "NoSuchBucket":
+                raise
+            self.ensure_bucket()
+            _asking(write)
+        return key
+
+    async def put_async(self, content: bytes, content_type: str = "application/octet-stream") -> str:
+        """As ``put``, without holding up the event loop."""
+        return await asyncio.to_thread(self.put, content, content_type)
+
+    def get(self, key: str) -> bytes:
+        """The bytes of a key, their digest checked; raises ``UnknownObject`` and ``StorageUnavailable``."""
+        content = _asking(lambda: self._read(key))
+        if key != f"sha256/{hashlib.sha256(content).hexdigest()}":
+            raise StorageUnavailable(f"{key} does not hold what it was given")
+        return content
+
+    def _read(self, key: str) -> bytes:
+        response = self._client.get_object(self._bucket, key)
+        try:
+            return bytes(response.read())
+        finally:
+            response.close()
+            response.release_conn()
+
+
+_MOMENTARY = frozenset({"InternalError", "ServiceUnavailable", "SlowDown"})
+
+
+def _is_momentary(error: BaseException) -> bool:
+    cause = error.__cause__
+    return isinstance(error, StorageUnavailable) and isinstance(cause, S3Error) and cause.code in _MOMENTARY
+
+
+@retry(
+    retry=retry_if_exception(_is_momentary),
+    stop=stop_after_attempt(3),
+    wait=wait_random_exponential(multiplier=0.1, max=1.0),
+    reraise=True,
+)
+def _asking(call: Callable[[], _T]) -> _T:
+    try:
+        return call()
+    except S3Error as error:
+        if error.code in _MISSING:
+            raise UnknownObject(str(error.object_name)) from error
+        raise StorageUnavailable(f"object storage: {error.code}") from error
+    except (HTTPError, InvalidResponseError, ServerError, OSError) as error:
+        raise StorageUnavailable(f"object storage: {type(error).__name__}") from error

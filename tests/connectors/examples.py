@@ -1,0 +1,70 @@
+"""One genuine delivery of each connector, for the suites that run over the registry."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from connectors.kit.contract import Delivery, Integration, Secret
+from infra.fakes.alertmanager import deliveries as alertmanager
+from infra.fakes.pagerduty import deliveries as pagerduty
+
+SECRETS = ("first-secret-of-the-integration", "second-secret-of-the-integration")
+AT = "2026-11-22T10:00:00.123456789Z"
+AT_MS = 1_795_341_600_123
+
+Sign = Callable[[str], tuple[bytes, dict[str, str]]]
+
+
+def pagerduty_triggered(secret: str) -> tuple[bytes, dict[str, str]]:
+    """A triggered incident."""
+    incident = pagerduty.PagerDutyIncident("PINC001", "Checkout: 5xx above 5 %", "checkout", AT, priority="P2")
+    return pagerduty.webhook("incident.triggered", incident, event_id="01EVENT", occurred_at=AT, secrets=[secret])
+
+
+def alertmanager_group(secret: str) -> tuple[bytes, dict[str, str]]:
+    """Two alerts, one of them resolved."""
+    labels = {"alertname": "HighLatency", "service": "checkout", "severity": "critical", "instance": "web-1"}
+    alerts = [
+        alertmanager.PrometheusAlert(labels, AT, annotations={"summary": "slow"}),
+        alertmanager.PrometheusAlert({**labels, "instance": "web-2"}, AT, "2026-11-22T10:05:00+00:00"),
+    ]
+    return alertmanager.webhook(alerts, secret=secret)
+
+
+def cloudevents_structured(secret: str) -> tuple[bytes, dict[str, str]]:
+    """A canonical signal in structured mode."""
+    headers = {"Content-Type": "application/cloudevents+json", "Authorization": f"Bearer {secret}"}
+    return json.dumps(canonical_event()).encode(), headers
+
+
+def canonical_event(**changes: Any) -> dict[str, Any]:
+    """A canonical signal as a CloudEvent."""
+    event = {
+        "specversion": "1.0",
+        "id": "e-1",
+        "source": "https://monitor.example.org",
+        "type": "com.incidents.signal.v1",
+        "time": AT,
+        "data": {"title": "Disk full", "service": "storage", "severity": "SEV-2"},
+    }
+    return {**event, **changes}
+
+
+SIGNED: Mapping[str, Sign] = {
+    "pagerduty": pagerduty_triggered,
+    "alertmanager": alertmanager_group,
+    "cloudevents": cloudevents_structured,
+}
+
+
+def delivery(signed: tuple[bytes, dict[str, str]], query: Mapping[str, str] | None = None) -> Delivery:
+    """As the endpoint hands it to a connector."""
+    body, headers = signed
+    return Delivery(body, {name.lower(): value for name, value in headers.items()}, query or {})
+
+
+def integration(connector: str, config: Mapping[str, Any] | None = None, *secrets: Secret) -> Integration:
+    """An integration of this connector."""
+    return Integration("int_1", "acme", connector, connector, config or {}, secrets)

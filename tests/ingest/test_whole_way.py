@@ -1,0 +1,410 @@
+"""Ingest with nothing in place of anything: real HTTP, PostgreSQL, Kafka and S3."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import orjson
+import psycopg
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+from psycopg.rows import dict_row
+from pydantic import SecretStr
+from starlette.applications import Starlette
+
+from api.ingest import IngestDependencies, routes
+from connectors.kit import integrations
+from connectors.kit.contract import Secret
+from connectors.kit.database import DatabaseUnavailable
+from connectors.kit.directory import FRESH_S, IntegrationDirectory, IntegrationSealed
+from connectors.kit.secrets import ConnectorSettings, SecretBox
+from connectors.registry import CONNECTORS
+from infra.fakes.pagerduty.deliveries import signatures
+from streams.codec import cloudevents
+from streams.domain.envelope import Envelope
+from streams.runtime.object_storage import ObjectStorage, StorageUnavailable, UnknownObject
+from streams.runtime.producer import (
+    MAX_RECORD_BYTES,
+    AcknowledgedProducer,
+    BrokerUnavailable,
+    ProducerRecord,
+    QueueFull,
+    RecordTooLarge,
+)
+from streams.runtime.settings import DatabaseSettings, KafkaSettings, ObjectStorageSettings
+from streams.runtime.topics import provision
+from tests.connectors.examples import SIGNED
+from tests.harness.objects import client_of
+from tests.harness.serving import Serving, serving
+from tests.ingest.application import authenticate
+
+pytestmark = [pytest.mark.stack]
+
+Rows = psycopg.Connection[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def topic(kafka_settings: KafkaSettings) -> str:
+    provision(kafka_settings)
+    return kafka_settings.topic("incident-intake")
+
+
+@pytest.fixture(scope="module")
+def producer(kafka_settings: KafkaSettings) -> Iterator[AcknowledgedProducer]:
+    found = AcknowledgedProducer(kafka_settings, "test-ingest")
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="module")
+def box() -> SecretBox:
+    return SecretBox(ConnectorSettings(secret_key=SecretStr(base64.b64encode(os.urandom(32)).decode())))
+
+
+@pytest.fixture
+def rows(database_url: str) -> Iterator[Rows]:
+    with psycopg.connect(database_url, autocommit=True, row_factory=dict_row) as connection:
+        yield connection
+
+
+@dataclass(slots=True)
+class Away:
+    """A forwarder to PostgreSQL that can be taken away and brought back, so that only this test's clients notice."""
+
+    url: str
+    server: asyncio.Server | None = None
+    port: int = 0
+    tasks: set[asyncio.Task[None]] | None = None
+
+    async def up(self) -> None:
+        """Forward connections."""
+        self.tasks = set()
+        self.server = await asyncio.start_server(self._forward, "127.0.0.1", self.port)
+        self.port = self.server.sockets[0].getsockname()[1]
+
+    async def down(self) -> None:
+        """Refuse new connections and cut those that are open."""
+        assert self.server is not None
+        assert self.tasks is not None
+        self.server.close()
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
+    def settings(self) -> DatabaseSettings:
+        """The database through the forwarder."""
+        parts = psycopg.conninfo.conninfo_to_dict(self.url)
+        changed = psycopg.conninfo.make_conninfo(self.url, host="127.0.0.1", port=self.port)
+        assert parts["dbname"]
+        return DatabaseSettings(url=SecretStr(changed))
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        parts = psycopg.conninfo.conninfo_to_dict(self.url)
+        there_reader, there_writer = await asyncio.open_connection(str(parts["host"]), int(str(parts["port"])))
+        assert self.tasks is not None
+        pumps = [asyncio.create_task(_pump(reader, there_writer)), asyncio.create_task(_pump(there_reader, writer))]
+        self.tasks.update(pumps)
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while data := await reader.read(65_536):
+            writer.write(data)
+            await writer.drain()
+    finally:
+        writer.close()
+
+
+@asynccontextmanager
+async def directory_for(
+    settings: DatabaseSettings, box: SecretBox, clock: Callable[[], float] = time.monotonic
+) -> AsyncIterator[IntegrationDirectory]:
+    found = IntegrationDirectory(settings, box, clock=clock)
+    await found.start()
+    try:
+        yield found
+    finally:
+        await found.close()
+
+
+@asynccontextmanager
+async def ingesting(
+    directory: IntegrationDirectory, producer: AcknowledgedProducer, storage: ObjectStorageSettings, topic: str
+) -> AsyncIterator[Serving]:
+    needs = IngestDependencies(producer, ObjectStorage(storage), directory, authenticate, topic)
+    async with serving(Starlette(routes=routes(needs))) as served:
+        yield served
+
+
+def recorded(settings: KafkaSettings, topic: str, tenant: str) -> list[tuple[Envelope, Any]]:
+    """A tenant's messages on the topic, decoded."""
+    consumer = Consumer({**settings.librdkafka(), "group.id": "none", "enable.auto.commit": False})
+    partitions = [TopicPartition(topic, number, 0) for number in range(4)]
+    consumer.assign(partitions)
+    left = {p.partition: consumer.get_watermark_offsets(p, timeout=10)[1] for p in partitions}
+    found = []
+    while any(left.values()):
+        message = consumer.poll(10.0)
+        assert message is not None
+        assert message.error() is None
+        left[message.partition()] -= 1
+        if message.key() == tenant.encode():
+            found.append(cloudevents.decode(message.headers(), message.value()))
+    consumer.close()
+    return found
+
+
+async def post(served: Serving, integration_id: str, connector: str, secret: str, body: bytes = b"") -> httpx.Response:
+    genuine, headers = SIGNED[connector](secret)
+    if body:
+        headers["X-PagerDuty-Signature"] = signatures(body, [secret])
+    async with httpx.AsyncClient(base_url=served.url) as client:
+        url = f"/api/v1/webhooks/{connector}/{integration_id}"
+        return await client.post(url, content=body or genuine, headers=headers)
+
+
+async def until_status(
+    status: int, served: Serving, integration_id: str, connector: str, secret: str, seconds: float = 10
+) -> httpx.Response:
+    """Send until the answer has a status, with a deadline."""
+    async with asyncio.timeout(seconds):
+        while (answer := await post(served, integration_id, connector, secret)).status_code != status:  # noqa: ASYNC110  the condition is an answer
+            await asyncio.sleep(0.05)
+    return answer
+
+
+async def test_each_connector_reaches_kafka(
+    database_url: str,
+    rows: Rows,
+    box: SecretBox,
+    producer: AcknowledgedProducer,
+    object_storage: ObjectStorageSettings,
+    kafka_settings: KafkaSettings,
+    topic: str,
+) -> None:
+    expected = []
+    async with (
+        directory_for(DatabaseSettings(url=SecretStr(database_url)), box) as directory,
+        ingesting(directory, producer, object_storage, topic) as served,
+    ):
+        for name, connector in CONNECTORS.items():
+            added = integrations.add(rows, box, connector, "acme", webhook_secret="issued-by-the-provider")
+            answer = await post(served, added.integration_id, name, added.secret.value)
+            assert answer.status_code == 202, answer.text
+            expected += answer.json()["ids"]
+    assert sorted(envelope.id for envelope, _ in recorded(kafka_settings, topic, "acme")) == sorted(expected)
+
+
+async def test_a_large_body_is_in_object_storage(
+    database_url: str,
+    rows: Rows,
+    box: SecretBox,
+    producer: AcknowledgedProducer,
+    object_storage: ObjectStorageSettings,
+    kafka_settings: KafkaSettings,
+    topic: str,
+) -> None:
+    added = integrations.add(rows, box, CONNECTORS["pagerduty"], "large", webhook_secret="s" * 20)
+    large = orjson.dumps({**json.loads(SIGNED["pagerduty"]("x")[0]), "padding": os.urandom(200_000).hex()})
+    async with (
+        directory_for(DatabaseSettings(url=SecretStr(database_url)), box) as directory,
+        ingesting(directory, producer, object_storage, topic) as served,
+    ):
+        answer = await post(served, added.integration_id, "pagerduty", added.secret.value, large)
+        assert answer.status_code == 202, answer.text
+    [(envelope, data)] = recorded(kafka_settings, topic, "large")
+    assert envelope.dataref == data.raw_ref
+    assert ObjectStorage(object_storage).get(data.raw_ref) == large
+
+
+async def test_rotation_and_disabling_take_effect_while_it_runs(
+    database_url: str,
+    rows: Rows,
+    box: SecretBox,
+    producer: AcknowledgedProducer,
+    object_storage: ObjectStorageSettings,
+    topic: str,
+) -> None:
+    added = integrations.add(rows, box, CONNECTORS["alertmanager"], "rotating")
+    one, old = added.integration_id, added.secret.value
+    async with (
+        directory_for(DatabaseSettings(url=SecretStr(database_url)), box) as directory,
+        ingesting(directory, producer, object_storage, topic) as served,
+    ):
+        assert (await post(served, one, "alertmanager", old)).status_code == 202
+        new = integrations.rotate(rows, box, one).value
+        await until_status(202, served, one, "alertmanager", new)
+        assert (await post(served, one, "alertmanager", old)).status_code == 202
+        integrations.rotate(rows, box, one, Secret("webhook", "third-secret"), overlap_s=0)
+        await until_status(401, served, one, "alertmanager", old)
+        assert (await post(served, one, "alertmanager", "third-secret")).status_code == 202
+        integrations.disable(rows, one)
+        await until_status(404, served, one, "alertmanager", "third-secret")
+
+
+async def test_known_integrations_are_served_while_the_database_is_away(
+    database_url: str,
+    rows: Rows,
+    box: SecretBox,
+    producer: AcknowledgedProducer,
+    object_storage: ObjectStorageSettings,
+    topic: str,
+) -> None:
+    added = integrations.add(rows, box, CONNECTORS["alertmanager"], "away")
+    way = Away(database_url)
+    await way.up()
+    now = 0.0
+    async with (
+        directory_for(way.settings(), box, lambda: now) as directory,
+        ingesting(directory, producer, object_storage, topic) as served,
+    ):
+        assert (await post(served, added.integration_id, "alertmanager", added.secret.value)).status_code == 202
+        await way.down()
+        for step in (1.0, 10 * FRESH_S, 100 * FRESH_S):  # fresh, due, and due again
+            now += step
+            assert (await post(served, added.integration_id, "alertmanager", added.secret.value)).status_code == 202
+        directory.forget()
+        assert (await post(served, added.integration_id, "alertmanager", added.secret.value)).status_code == 202
+        unknown = await post(served, "int_never_seen", "alertmanager", added.secret.value)
+        assert (unknown.status_code, "retry-after" in unknown.headers) == (503, True)
+        await way.up()
+        await until_status(404, served, "int_never_seen", "alertmanager", added.secret.value)
+    await way.down()
+
+
+async def test_a_database_that_was_never_there(box: SecretBox) -> None:
+    nowhere = DatabaseSettings(url=SecretStr("postgresql://incidents@127.0.0.1:9/incidents"))
+    async with directory_for(nowhere, box) as directory:
+        assert await directory.resolve("no such id!") is None
+        with pytest.raises(DatabaseUnavailable):
+            await directory.resolve("int_1")
+
+
+async def test_another_key_is_said_and_not_a_crash(database_url: str, rows: Rows, box: SecretBox) -> None:
+    added = integrations.add(rows, box, CONNECTORS["alertmanager"], "sealed")
+    other = SecretBox(ConnectorSettings(secret_key=SecretStr(base64.b64encode(os.urandom(32)).decode())))
+    async with directory_for(DatabaseSettings(url=SecretStr(database_url)), other) as directory:
+        with pytest.raises(IntegrationSealed, match="INCIDENTS_SECRET_KEY"):
+            await directory.resolve(added.integration_id)
+
+
+def test_integrations_are_listed_without_secrets(rows: Rows, box: SecretBox) -> None:
+    added = integrations.add(rows, box, CONNECTORS["alertmanager"], "listed", name="prod")
+    [found] = integrations.list_all(rows, "listed")
+    assert (found.integration_id, found.name, found.secrets) == (added.integration_id, "prod", 1)
+    assert added.secret.value not in repr(found)
+    stored = rows.execute("SELECT ciphertext FROM ops.integration_secrets").fetchall()
+    assert not [row for row in stored if added.secret.value.encode() in bytes(row["ciphertext"])]
+
+
+def test_integrations_that_are_refused(rows: Rows, box: SecretBox) -> None:
+    for connector, tenant, more, why in (
+        ("alertmanager", "", {}, "tenant"),
+        ("pagerduty", "acme", {}, "issues the webhook secret"),
+        ("alertmanager", "acme", {"config": {"x": 1}}, "unknown settings"),
+        ("pagerduty", "acme", {"webhook_secret": "a\nb"}, "printable"),
+    ):
+        with pytest.raises(integrations.IntegrationRefused, match=why):
+            integrations.add(rows, box, CONNECTORS[connector], tenant, **more)
+    for refused in (lambda: integrations.disable(rows, "int_x"), lambda: integrations.rotate(rows, box, "int_x")):
+        with pytest.raises(integrations.IntegrationRefused, match="no active integration"):
+            refused()
+
+
+async def test_many_calls_at_once_are_each_acknowledged(
+    producer: AcknowledgedProducer, kafka_settings: KafkaSettings
+) -> None:
+    topic = kafka_settings.topic("outbox-intents")
+    calls = [[ProducerRecord(topic, b"k", b"%d-%d" % (n, m), [("h", b"v")]) for m in range(20)] for n in range(100)]
+    await asyncio.gather(*(producer.send(records) for records in calls))
+    producer.send_and_wait([ProducerRecord(topic, b"k", b"last", [])], 10)
+    await producer.send([])
+    consumer = Consumer({**kafka_settings.librdkafka(), "group.id": "none", "enable.auto.commit": False})
+    partitions = [TopicPartition(topic, number, 0) for number in range(4)]
+    assert sum(consumer.get_watermark_offsets(p, timeout=10)[1] for p in partitions) == 2001
+    consumer.close()
+    assert producer.is_ready()
+    assert producer.fatal_error == ""
+
+
+async def test_a_cancelled_caller_does_not_disturb_the_others(
+    producer: AcknowledgedProducer, kafka_settings: KafkaSettings
+) -> None:
+    record = ProducerRecord(kafka_settings.topic("command-results"), b"k", b"v", [])
+    gone = asyncio.create_task(producer.send([record]))
+    await asyncio.sleep(0)
+    gone.cancel()
+    await producer.send([record])
+    assert gone.cancelled()
+
+
+async def test_a_record_above_the_limit(producer: AcknowledgedProducer, topic: str) -> None:
+    with pytest.raises(RecordTooLarge):
+        await producer.send([ProducerRecord(topic, b"k", os.urandom(MAX_RECORD_BYTES + 1), [])])
+
+
+async def test_a_broker_that_is_not_there() -> None:
+    producer = AcknowledgedProducer(
+        KafkaSettings(bootstrap_servers="127.0.0.1:9"), "test", delivery_timeout_ms=500, max_queued=3
+    )
+    record = ProducerRecord("t", b"k", b"v", [])
+    try:
+        with pytest.raises(BrokerUnavailable):
+            await asyncio.wait_for(producer.send([record]), 10)
+        with pytest.raises(BrokerUnavailable):
+            await asyncio.to_thread(producer.send_and_wait, [record], 10.0)
+        with pytest.raises(QueueFull):
+            await producer.send([record] * 4)
+        assert not producer.is_ready()
+    finally:
+        producer.close(0.1)
+    assert "test-deliveries" not in {thread.name for thread in threading.enumerate()}
+
+
+async def test_calls_fail_at_once_when_the_broker_has_been_away_for_a_while() -> None:
+    producer = AcknowledgedProducer(KafkaSettings(bootstrap_servers="127.0.0.1:9"), "test", delivery_timeout_ms=60_000)
+    waiting: list[asyncio.Task[None]] = []
+    try:
+        async with asyncio.timeout(20):
+            while not waiting or not waiting[-1].done():
+                waiting.append(asyncio.create_task(producer.send([ProducerRecord("t", b"k", b"v", [])])))
+                await asyncio.sleep(0.1)
+        assert isinstance(waiting[-1].exception(), BrokerUnavailable)
+        assert not waiting[0].done()
+    finally:
+        producer.close(0.1)
+        for task in waiting:
+            task.cancel()
+
+
+def test_objects_are_found_by_their_digest(object_storage: ObjectStorageSettings) -> None:
+    storage = ObjectStorage(object_storage)
+    key = storage.put(b"content")
+    assert key == storage.put(b"content") == "sha256/ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73"
+    assert storage.get(key) == b"content"
+    with pytest.raises(UnknownObject):
+        storage.get("sha256/00")
+
+
+def test_a_bucket_is_made_where_it_is_missing(object_storage: ObjectStorageSettings) -> None:
+    fresh = object_storage.model_copy(update={"bucket": f"{object_storage.bucket}-new"})
+    key = ObjectStorage(fresh).put(b"x")
+    assert ObjectStorage(fresh).get(key) == b"x"
+    client = client_of(fresh)
+    client.remove_object(bucket_name=fresh.bucket, object_name=key)
+    client.remove_bucket(bucket_name=fresh.bucket)
+
+
+def test_a_storage_that_is_not_there(object_storage: ObjectStorageSettings) -> None:
+    with pytest.raises(StorageUnavailable):
+        ObjectStorage(object_storage.model_copy(update={"endpoint": "http://127.0.0.1:9"})).put(b"x")

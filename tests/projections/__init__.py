@@ -1,0 +1,1 @@
+"""Tests of the read models, on real PostgreSQL and Kafka."""

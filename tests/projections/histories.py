@@ -1,0 +1,116 @@
+"""Hand-made records: the envelopes that the orchestrator would give to events, without the orchestrator."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+import fastavro
+
+import schemas
+from projections.base import Record
+from projections.decoding import record_of
+from streams.codec import avro
+from streams.domain import events
+from streams.domain.catalogue import TYPE_OF, Topic
+from streams.domain.envelope import Envelope, derive_id
+from streams.domain.signals import ProviderIngested
+from tests.catalogue.reading import example_of
+
+T0 = 1_790_000_000_000
+"""Recorded time of the first event, milliseconds."""
+
+
+class History:
+    """Builds one partition's records: sequences, ids and recorded times follow as events are added."""
+
+    def __init__(self, tenant: str = "acme", partition: int = 0, topic: Topic = "incident-events") -> None:
+        self.tenant, self.partition, self.topic = tenant, partition, topic
+        self.records: list[Record] = []
+        self._sequences: Counter[str] = Counter()
+        self.offset = 0
+
+    def add(self, incident: str, data: Any, **attributes: Any) -> Record:
+        """Append an event of the incident (``""``: of the tenant itself)."""
+        subject = incident or f"tenant-{self.tenant}"
+        self._sequences[subject] += 1
+        number = len(self.records) + 1
+        given = {
+            "id": derive_id(subject, str(self._sequences[subject])),
+            "sequence": self._sequences[subject],
+            "tenantsequence": number,
+            "recordedtime": T0 + number * 1000,
+            **attributes,
+        }
+        envelope = Envelope(
+            source="/incidents", type=TYPE_OF[type(data)], tenantid=self.tenant, subject=subject, **given
+        )
+        record = record_of(self.topic, self.partition, self.offset, envelope, data)
+        self.offset += 1
+        self.records.append(record)
+        return record
+
+
+def alert(name: str, key: str = "", at: int = T0, **fields: Any) -> events.Alert:
+    """An attached signal."""
+    fields = {"title": f"alert {name}", "recorded_time": at + 5, "service": "checkout", "severity": "SEV-2", **fields}
+    return events.Alert(source="/pagerduty", id=name, alert_key=key or name, event_time=at, **fields)
+
+
+def ref(name: str, key: str, at: int = T0) -> events.AlertRef:
+    """A signal about an alert that is there."""
+    return events.AlertRef(source="/pagerduty", id=name, alert_key=key, event_time=at, recorded_time=at + 5)
+
+
+def declared(number: int = 1, **fields: Any) -> events.Declared:
+    """The beginning of an incident."""
+    given = {"title": f"incident {number}", "severity": "SEV-2", "status": "open", "service": "checkout", **fields}
+    return events.Declared(number=number, **given)
+
+
+def full(history: History) -> list[Record]:
+    """A history with every type of event in it."""
+    add = history.add
+    add("", events.Configured("rule", "service", "user:ada", {"window_ms": "600000"}))
+    add("a", declared(1))
+    add("a", events.AlertsAttached((alert("a1", "k1"), alert("a2", "k2", links={"graph": "https://g/1"}))))
+    add("b", declared(2, severity="SEV-1", service="search", related_to="a", relation="recurrence"))
+    add("b", events.AlertsAttached((alert("b1", "k1", T0 + 10), alert("b2", "k9", T0 + 10))))
+    add("a", events.AlertsRepeated((ref("a3", "k1", T0 + 20),)))
+    add("a", events.AlertsResolved((ref("a4", "k2", T0 + 30),)))
+    add(
+        "", ProviderIngested("pagerduty", "i1", "incident.custom", raw=b"\xff", delivery_source="/pd", delivery_id="d1")
+    )
+    add("", events.IntakeRefused("/am", "x1", "com.incidents.signal.v1", "too-long", "title", "incident-intake", 0, 7))
+    add("", events.IntakeRefused("", "", "", "not-a-cloudevent", "?", "incident-intake", 0, 8))
+    add("", events.IntakeRefused("/api", "c1", "com.incidents.command.merge.v1", "r", "d", "incident-intake", 0, 9))
+    add("a", events.Acknowledged("user:ada"))
+    add("a", events.Assigned("user:bob", "", "user:ada"))
+    add("a", events.SeverityChanged("SEV-1", "SEV-2", "user:ada"))
+    add("a", events.FieldChanged("title", "Checkout is down", "incident 1", "user:ada"))
+    add("a", events.NoteAdded("look at the graph", "user:ada"))
+    add("a", events.StateChange("open", "mitigated", "user:ada"))
+    add("a", events.EffectDelivered("intent-1", "pagerduty", "i1", "acknowledge"))
+    add("a", events.EffectFailed("intent-2", "pagerduty", "i1", "note", attempts=5, detail="404"))
+    add("a", events.Resolved("mitigated", "user:ada", due=T0 + 100_000))
+    add("b", events.Merged("source", "a", "user:ada", alert_count=2, firing_count=2, due=T0 + 200_000))
+    add("a", events.Merged("target", "b", "user:ada", alert_count=2, firing_count=2))
+    add("a", events.AlertsResolved((ref("a5", "k9", T0 + 40),)))
+    add("a", events.Closed("resolved", "closed", "system:scheduler", due=T0 + 300_000))
+    add("b", events.Archived("system:scheduler"))
+    return history.records
+
+
+def intent(name: str, **fields: Any) -> events.Intent:
+    """A planned side effect."""
+    given = {"connector": "pagerduty", "integration_id": "i1", "action": "acknowledge", "external_id": "P1", **fields}
+    return events.Intent(name, "a", idempotency_key=name, event_id="e1", created=T0, payload={"text": "x"}, **given)
+
+
+def examples_of(type_: str) -> list[Any]:
+    """The data of the committed examples of a message type, by its newest schema."""
+    number = schemas.versions(type_)[-1]
+    writer = json.loads(schemas.schema_bytes(type_, number))
+    values = [example_of(fastavro.parse_schema(writer), example) for _, example in schemas.examples(type_, number)]
+    return [avro.decode(type_, avro.data_schema(type_, number), value) for value in values]
