@@ -10,10 +10,12 @@ nothing, because it has the identity that it had the first time (R4).
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 from streams.domain.errors import IncidentsError
 from streams.runtime.dead_letter import (
@@ -33,6 +35,24 @@ BATCH = 500
 """Letters that are written back and marked together."""
 
 _TIMEOUT_S = 30.0
+_NO_PARTITION = (KafkaError._UNKNOWN_PARTITION, KafkaError.UNKNOWN_TOPIC_OR_PART)  # noqa: SLF001  its only name
+
+
+_PASSING = (
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError._TRANSPORT,  # noqa: SLF001  its only name
+)
+
+
+def _is_passing(error: BaseException) -> bool:
+    return isinstance(error, KafkaException) and error.args[0].code() in _PASSING
+
+
+_patiently = retry(
+    retry=retry_if_exception(_is_passing), wait=wait_fixed(0.2), stop=stop_after_delay(_TIMEOUT_S), reraise=True
+)
+"""For questions to the broker that has just created a topic, or is electing a leader."""
 
 
 class UnknownLetter(IncidentsError):  # noqa: N818
@@ -89,10 +109,10 @@ class DeadLetters:
         if letter.original.value is not None:
             return letter.original
         starts = {letter.partition: letter.offset}
-        for record in self._read(starts, {letter.partition: letter.offset + 1}, letter.topic):
+        for record in self._read(starts, {letter.partition: letter.offset + 1}, self._intake):
             if record.offset() == letter.offset:
                 return read_original(record)
-        raise SourceGone(f"{letter.topic}[{letter.partition}] no longer holds offset {letter.offset}")
+        raise SourceGone(f"{self._intake}[{letter.partition}] no longer holds offset {letter.offset}")
 
     def replay(self, batch: Sequence[tuple[DeadLetter, Sequence[Original]]], actor: str, at: int) -> None:
         """Put what stands for each letter back on the intake, and once Kafka has all of it, mark the letters.
@@ -112,6 +132,7 @@ class DeadLetters:
             self._produce(self._topic, letter.original.key, None, headers, letter.place.partition)
         self._flush()
 
+    @_patiently
     def _starts(self, since: int) -> dict[int, int]:
         consumer = self._consumer()
         try:
@@ -124,6 +145,7 @@ class DeadLetters:
             consumer.close()
         return {tp.partition: tp.offset for tp in found if tp.offset >= 0}  # below 0: nothing so late
 
+    @_patiently
     def _ends(self, starts: Mapping[int, int]) -> dict[int, int]:
         consumer = self._consumer()
         try:
@@ -132,7 +154,7 @@ class DeadLetters:
                 for number in starts
             }
         except KafkaException as error:
-            if error.args[0].code() == KafkaError._UNKNOWN_PARTITION:  # noqa: SLF001  its only name
+            if error.args[0].code() in _NO_PARTITION:
                 raise UnknownLetter(f"{self._topic} has no such partition") from error
             raise
         finally:
@@ -146,13 +168,19 @@ class DeadLetters:
         consumer = self._consumer()
         try:
             consumer.assign([TopicPartition(topic or self._topic, number, starts[number]) for number in left])
+            heard = time.monotonic()
             while left:
-                for record in consumer.consume(BATCH, 0.2):
+                records = consumer.consume(BATCH, 0.2)
+                if not records and time.monotonic() - heard > _TIMEOUT_S:
+                    raise KafkaException(KafkaError(KafkaError.REQUEST_TIMED_OUT, f"{topic or self._topic}: no answer"))
+                for record in records:
                     number, error = record.partition(), record.error()
                     if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001  its only name
-                        if not error.retriable():
+                        if error.code() not in _PASSING:
                             raise KafkaException(error)
-                    elif error is not None or record.offset() >= ends[number]:
+                        continue
+                    heard = time.monotonic()
+                    if error is not None or record.offset() >= ends[number]:
                         left.discard(number)
                     elif number in left:
                         yield record

@@ -1,4 +1,4 @@
-"""Dead letters on real Kafka: listed with what became of them, put back byte for byte, dropped, fetched by reference."""
+"""Dead letters on real Kafka: listed with what became of them, put back byte for byte, dropped, fetched again."""
 
 from __future__ import annotations
 
@@ -64,8 +64,7 @@ def test_a_letter_says_what_it_is_and_waits(settings: KafkaSettings) -> None:
     assert whole.tenant == "tenant-0"
     assert whole.header("ce_id") == "a-2"
     assert whole.mark == WAITING
-    assert (whole.topic, whole.partition) == (settings.topic("incident-intake"), records[2].partition) or True
-    assert whole.offset == records[2].offset
+    assert (whole.partition, whole.offset) == (records[2].partition, records[2].offset)
     assert whole.original == Original(records[2].key, records[2].value, records[2].headers)
     assert by_reference.original.value is None
 
