@@ -1,6 +1,6 @@
 """CPU that the orchestrator spends on an event, measured on the real worker process and a real Kafka broker.
 
-    python -m bench.worker_cpu [--events 100000] [--tenants 20] [--profile FILE.svg]
+    python -m bench.worker_cpu [--events 100000] [--tenants 20] [--services 10] [--profile FILE.svg]
 
 Feeds real-shaped Alertmanager signals (30 % of them duplicates, 20 % resolves), waits until the worker has decided
 every one, and reads CPU times from the processes themselves. The raw limit is what librdkafka alone does with the same
@@ -20,12 +20,12 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import httpx
 import orjson
 import psutil
 from confluent_kafka import Consumer, Producer, TopicPartition
@@ -44,7 +44,7 @@ from streams.runtime.topics import provision
 ROOT = Path(__file__).resolve().parents[1]
 WARM_UP = 2_000
 DUPLICATES, RESOLVES = 0.3, 0.2
-SERVICES, HOSTS, ALERTS = 40, 25, 8
+HOSTS, ALERTS = 25, 4
 DEADLINE_S = 600
 STARTED = 1_795_341_600
 
@@ -57,7 +57,7 @@ class Record(NamedTuple):
     headers: list[tuple[str, bytes]]
 
 
-def records(count: int, tenants: int, seed: int) -> list[Record]:
+def records(count: int, tenants: int, services: int, seed: int) -> list[Record]:
     """Signals as the Alertmanager connector makes them of webhooks with one alert each."""
     choice = random.Random(seed)
     made: list[Record] = []
@@ -71,7 +71,7 @@ def records(count: int, tenants: int, seed: int) -> list[Record]:
         if resolved:
             tenant, labels, began = firing.pop(choice.randrange(len(firing)))
         else:
-            tenant, labels, began = choice.randrange(tenants), _labels(choice), _time(STARTED + n // 200)
+            tenant, labels, began = choice.randrange(tenants), _labels(choice, services), _time(STARTED + n // 200)
             firing.append((tenant, labels, began))
         alert = PrometheusAlert(
             labels, began, _time(STARTED + n // 200 + 60) if resolved else "", {"summary": "p99 latency above 2 s"}
@@ -80,8 +80,8 @@ def records(count: int, tenants: int, seed: int) -> list[Record]:
     return made
 
 
-def _labels(choice: random.Random) -> dict[str, str]:
-    service = choice.randrange(SERVICES)
+def _labels(choice: random.Random, services: int) -> dict[str, str]:
+    service = choice.randrange(services)
     return {
         "alertname": f"Alert{choice.randrange(ALERTS)}",
         "job": f"service-{service}",
@@ -149,7 +149,8 @@ def produce(settings: KafkaSettings, topic: str, made: Sequence[Record]) -> None
 def raw_limit(settings: KafkaSettings, made: Sequence[Record], partitions: int) -> tuple[float, float]:
     """Events a second that librdkafka alone produces, and consumes again."""
     topic = f"{settings.topic_prefix}raw"
-    AdminClient(settings.librdkafka()).create_topics([NewTopic(topic, partitions, 1)])[topic].result()
+    admin = AdminClient(settings.librdkafka())
+    admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result()
     began = time.perf_counter()
     produce(settings, topic, made)
     produced = time.perf_counter()
@@ -204,20 +205,17 @@ class Worker:
         if self._child.poll() is not None:
             raise SystemExit("the worker ended: see its log")
         try:
-            with urllib.request.urlopen(self._ready, timeout=2) as answer:
-                return bool(answer.status == 200)
-        except OSError:
+            return httpx.get(self._ready, timeout=2).is_success
+        except httpx.TransportError:
             return False
 
     def _decided(self) -> int:
-        with urllib.request.urlopen(self._metrics, timeout=10) as answer:
-            lines = answer.read().decode().splitlines()
+        lines = httpx.get(self._metrics, timeout=10).text.splitlines()
         name = "incidents_orchestrator_messages_total{"
         return int(sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name)))
 
 
-def _wait(condition: object, what: str) -> None:
-    assert callable(condition)
+def _wait(condition: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + DEADLINE_S
     while not condition():
         if time.monotonic() > deadline:
@@ -235,7 +233,7 @@ def cpu_seconds(process: psutil.Process | None) -> float:
 
 def measure(arguments: argparse.Namespace) -> dict[str, object]:
     """One run; the figures."""
-    made = records(arguments.events + WARM_UP, arguments.tenants, arguments.seed)
+    made = records(arguments.events + WARM_UP, arguments.tenants, arguments.services, arguments.seed)
     size = sum(len(record.value) for record in made) / len(made)
     with kafka() as (settings, broker), tempfile.TemporaryDirectory(prefix="incidents-bench-") as folder:
         partitions = provision(settings)[0].partitions
@@ -260,6 +258,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, object]:
     return {
         "events": count,
         "tenants": arguments.tenants,
+        "services": arguments.services,
         "value_bytes": round(size),
         "events_per_second": round(count / seconds),
         "worker_cpu_us_per_event": round(used / count * 1e6, 1),
@@ -293,6 +292,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="CPU that the orchestrator spends on an event")
     parser.add_argument("--events", type=int, default=100_000)
     parser.add_argument("--tenants", type=int, default=20)
+    parser.add_argument("--services", type=int, default=10, help="of each tenant: fewer are joined into fewer events")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--port", type=int, default=25_999, help="of the worker's metrics")
     parser.add_argument("--profile", default="", help="a file for py-spy: .svg, or .txt for folded stacks")
