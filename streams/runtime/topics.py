@@ -76,6 +76,7 @@ def _is_too_early(error: BaseException) -> bool:
         KafkaError.UNKNOWN_TOPIC_OR_PART,
         KafkaError.NOT_LEADER_FOR_PARTITION,
         KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError._NOENT,  # noqa: SLF001  the client knows no leader; its only name
     }
     return isinstance(error, KafkaException) and error.args[0].code() in early
 
