@@ -6,7 +6,7 @@ from time import perf_counter
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.live import metrics
+from streams.runtime import metrics
 
 
 class Measured:
@@ -25,7 +25,7 @@ class Measured:
         async def observed(message: Message) -> None:
             if message["type"] == "http.response.start":
                 path = getattr(scope.get("route"), "path", "unknown")
-                labels = metrics.REQUEST_SECONDS.labels(path, scope["method"], message["status"])
+                labels = metrics.API_REQUEST_SECONDS.labels(path, scope["method"], message["status"])
                 labels.observe(perf_counter() - begun)
             await send(message)
 

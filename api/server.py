@@ -7,11 +7,25 @@ import socket
 import uvicorn
 from fastapi import FastAPI
 
+from api.dependencies import Api
 from api.settings import ApiSettings
 
 
 class Server(uvicorn.Server):
-    """A server whose streams end when it is told to stop: their clients resume elsewhere and do not hold it up."""
+    """A server whose streams end when it is told to stop: their clients resume elsewhere and do not hold it up.
+
+    ``failure`` says what only a new process mends; the server then stops by itself.
+    """
+
+    failure = ""
+
+    async def on_tick(self, counter: int) -> bool:
+        """Whether to stop: asked by uvicorn ten times a second."""
+        app = self.config.app
+        if isinstance(app, FastAPI) and hasattr(app.state, "api"):
+            parts: Api = app.state.api
+            self.failure = parts.live.failure or parts.producer.fatal_error
+        return bool(self.failure) or await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop accepting, end the streams, let requests finish."""

@@ -16,10 +16,10 @@ from starlette.types import Receive, Scope, Send
 
 from api.auth import Authenticator, Unavailable
 from api.errors import database_unavailable
-from api.live import metrics
 from api.live.fanout import SlowSubscriber, Stopping, TooManySubscribers
 from api.live.follow import Followed, Reset
 from api.problems import Problem
+from streams.runtime import metrics
 
 RETRY_MS = 1_000
 _OPENING = f"retry: {RETRY_MS}\n\n".encode()
@@ -85,7 +85,7 @@ class EventStream(Response):
                 await self._authenticator.authenticate(self._authorization)
                 await self._send(send, render(item))
         except (SlowSubscriber, TimeoutError):
-            metrics.SLOW_SUBSCRIBERS.inc()
+            metrics.API_SLOW_SUBSCRIBERS.inc()
             return  # without the end of the body: the server closes the connection, the client comes back
         except (Problem, Unavailable, Stopping, TooManySubscribers) as error:
             _log.info("stream ended", reason=str(error))

@@ -23,5 +23,7 @@ def command(
     settings = settings.model_copy(update={"host": host or settings.host, "port": port or settings.port})
     serving = server(create_app(settings, Backends.from_environment()), settings)
     serving.run()
+    if serving.failure:
+        raise CommandError(f"the API stopped, to be started again: {serving.failure}")
     if not serving.started:
         raise CommandError(f"the API did not start on {settings.host}:{settings.port}; see the log above")

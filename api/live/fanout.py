@@ -6,12 +6,9 @@ import asyncio
 from collections import defaultdict, deque
 from collections.abc import Iterable
 
-import structlog
-
-from api.live import metrics
 from api.live.events import RecordedEvent
-
-_log = structlog.get_logger(__name__)
+from streams.domain.errors import IncidentsError
+from streams.runtime import metrics
 
 
 class SlowSubscriber(Exception):  # noqa: N818  a state of the subscriber, not a mistake of ours
@@ -79,6 +76,10 @@ class Subscription:
         return not self._events and not self._overflowed
 
 
+class SequenceGap(IncidentsError):  # noqa: N818  says what is wrong, as the other errors do
+    """An event of a tenant is missing on its way to the subscribers."""
+
+
 class Fanout:
     """Subscribers by tenant and incident, and how far each tenant's events are released.
 
@@ -100,7 +101,7 @@ class Fanout:
         subscription = Subscription(tenant_id, incident_id, self._queue_limit)
         self._subscriptions[tenant_id, incident_id].add(subscription)
         self._count += 1
-        metrics.SUBSCRIBERS.set(self._count)
+        metrics.API_SUBSCRIBERS.set(self._count)
         return subscription
 
     def stop(self) -> None:
@@ -119,22 +120,25 @@ class Fanout:
         if not others:
             del self._subscriptions[key]
         self._count -= 1
-        metrics.SUBSCRIBERS.set(self._count)
+        metrics.API_SUBSCRIBERS.set(self._count)
 
     def released(self, tenant_id: str) -> int:
         """The last ``tenantsequence`` released here; 0 when none was since the start."""
         return self._released.get(tenant_id, 0)
 
     def publish(self, events: Iterable[RecordedEvent]) -> None:
-        """Hand released events to their subscribers, in order; what was handed out before is dropped."""
+        """Hand released events to their subscribers, in order; what was handed out before is dropped.
+
+        Raises ``SequenceGap`` where a tenant's events are not one after the other: going on would hide the hole (R5).
+        """
         for event in events:
             tenant_id, sequence = event.tenant_id, event.tenantsequence
             last = self._released.get(tenant_id)
             if last is not None and sequence <= last:
                 continue
             if last is not None and sequence != last + 1:
-                metrics.SEQUENCE_GAPS.inc()
-                _log.error("gap in the record", tenant=tenant_id, after=last, found=sequence)
+                metrics.API_SEQUENCE_GAPS.inc()
+                raise SequenceGap(f"tenant {tenant_id}: event {sequence} came after {last}")
             self._released[tenant_id] = sequence
             self._offer(event)
             if tenant_id in self._waiting:

@@ -10,16 +10,16 @@ import structlog
 from confluent_kafka import Message
 from confluent_kafka.admin import AdminClient
 
-from api.live import metrics
 from api.live.checkpoints import Checkpoints, Fetch
 from api.live.events import RecordedEvent
-from api.live.fanout import Fanout
+from api.live.fanout import Fanout, SequenceGap
 from api.live.hold import Hold
 from api.live.outcomes import Outcomes
 from api.live.tail import Tail, earliest, last_stable
 from streams.codec import cloudevents
 from streams.domain.errors import InvalidEvent, UnknownSchema
 from streams.domain.events import CommandAccepted, CommandRejected
+from streams.runtime import metrics
 from streams.runtime.settings import KafkaSettings
 
 _OUTCOMES_BACK = 5_000
@@ -63,8 +63,13 @@ class LivePath:
     def _note_failure(self, task: asyncio.Task[None]) -> None:
         """Nothing is released any more: say so, and be not ready until the process is started again."""
         if not task.cancelled() and (error := task.exception()) is not None:
-            self.failure = str(error)
-            _log.critical("the live path has stopped", exc_info=error)
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        """Show nothing more: the server ends the process, and a new one reads again from the checkpoints."""
+        self.failure = f"{type(error).__name__}: {error}"
+        _log.critical("the live path has stopped", exc_info=error)
+        self.fanout.stop()
 
     async def stop(self) -> None:
         """Stop reading; streams that are still open get nothing more."""
@@ -111,10 +116,15 @@ class LivePath:
             self.checkpoints.ask()
 
     def _release(self, passed: Mapping[int, int]) -> None:
+        if self.failure:
+            return
         released = self._hold.release(passed)
-        metrics.HELD_EVENTS.set(len(self._hold))
-        metrics.RELEASED_EVENTS.inc(len(released))
-        self.fanout.publish(released)
+        metrics.API_HELD_EVENTS.set(len(self._hold))
+        metrics.API_RELEASED_EVENTS.inc(len(released))
+        try:
+            self.fanout.publish(released)
+        except SequenceGap as error:
+            self._fail(error)
 
     def _take_outcomes(self, messages: Sequence[Message]) -> None:
         for message in messages:

@@ -19,6 +19,9 @@ Value = TypeVar("Value")
 SEEN_FOR_MS = 3 * DAY_MS
 """How long a delivery id is remembered: longer than the 48 h for which PagerDuty retries."""
 
+UNKNOWN_FOR_MS = 2 * DAY_MS
+"""How long after its event time a resolve waits for the alert that it is about."""
+
 OUTCOMES_FOR_MS = DAY_MS
 """How long a command's outcome is kept and answered again (R4)."""
 
@@ -290,6 +293,8 @@ class TenantState:
             self.alerts_of.get(old.incident_id, set()).discard(key)
         if new is not None:
             self.alerts_of.setdefault(new.incident_id, set()).add(key)
+            if not new.incident_id:
+                heapq.heappush(self.expiry, (new.event_time + UNKNOWN_FOR_MS, "alert", key))
 
     def _index_seen(self, key: str, old: SeenIds | None, new: SeenIds | None) -> None:
         for bucket, is_new in ((old, False), (new, True)):
@@ -321,14 +326,19 @@ class TenantState:
         self.rules = (*(named.rule for named in own), *(rule for rule in DEFAULT_RULES if rule.name not in names))
 
     def expire(self, now: int) -> None:
-        """Forget what recorded time has passed: old delivery ids, outcomes and windows (R2: a function of the log)."""
+        """Forget what recorded time has passed: delivery ids, outcomes, windows, resolves whose alert never came."""
         while self.expiry and self.expiry[0][0] < now:
             _, kind, key = heapq.heappop(self.expiry)
             windows = self.windows.get(key) if kind == "window" else None
             if windows is not None and (due := self.window_expiry(windows)) >= now:
                 heapq.heappush(self.expiry, (due, "window", key))
-            else:
+            elif kind != "alert" or self._is_unknown(key):
                 self.table(kind).drop(key)
+
+    def _is_unknown(self, alert_key: str) -> bool:
+        """Whether no incident has come to hold the alert meanwhile."""
+        alert = self.alerts.get(alert_key)
+        return alert is not None and not alert.incident_id
 
 
 IDENTITY_BYTES = 12

@@ -67,3 +67,15 @@ PROJECTOR_PAUSED_PARTITIONS = Gauge(
     "incidents_projector_paused_partitions", "Partitions paused at a schema newer than this process"
 )
 SCHEDULER_FIRED = Counter("incidents_scheduler_fired_total", "Due timers turned into commands", ["timer"])
+API_REQUEST_SECONDS = Histogram(
+    "incidents_api_request_seconds",
+    "HTTP requests by route and status",
+    ["route", "method", "status"],
+    buckets=LATENCY_S,
+)
+API_SUBSCRIBERS = Gauge("incidents_api_subscribers", "Streams that are open (SSE and GraphQL)")
+API_SLOW_SUBSCRIBERS = Counter("incidents_api_slow_subscribers_total", "Streams cut off because they took nothing")
+API_SEQUENCE_GAPS = Counter("incidents_api_sequence_gaps_total", "Gaps seen in a tenant's sequence; never expected")
+API_HELD_EVENTS = Gauge("incidents_api_held_events", "Events held until the projections have passed them")
+API_RELEASED_EVENTS = Counter("incidents_api_released_events_total", "Events released to subscribers")
+API_COMMANDS = Counter("incidents_api_commands_total", "Commands by outcome", ["outcome"])

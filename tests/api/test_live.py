@@ -11,12 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.live.events import RecordedEvent
-from api.live.fanout import Fanout, SlowSubscriber, Stopping, TooManySubscribers
+from api.live.fanout import Fanout, SequenceGap, SlowSubscriber, Stopping, TooManySubscribers
 from api.live.follow import Followed, Follower, Reset, Selection
 from api.live.hold import Hold
 from api.live.outcomes import Outcomes
+from api.live.path import LivePath
 from streams.domain.envelope import Envelope
 from streams.domain.events import CommandAccepted
+from streams.runtime.settings import KafkaSettings
 
 NOTE = "com.incidents.note_added.v1"
 ACK = "com.incidents.acknowledged.v1"
@@ -106,6 +108,33 @@ async def test_subscribers_are_limited_and_leaving_makes_room() -> None:
     out.unsubscribe(first)
     out.unsubscribe(first)
     out.subscribe("acme")
+
+
+async def test_a_hole_is_never_passed_over() -> None:
+    one = fanout()
+    subscription = one.subscribe("acme")
+    one.publish([event(4)])
+    with pytest.raises(SequenceGap, match="6 came after 4"):
+        one.publish([event(4), event(6)])
+    assert [e.tenantsequence for e in await subscription.take(1)] == [4]
+    assert one.released("acme") == 4
+
+
+async def test_a_path_with_a_hole_stops_and_says_so() -> None:
+    live = LivePath(KafkaSettings(), fanout(), no_checkpoints, held_events=10)
+    subscription = live.fanout.subscribe("acme")
+    for offset, sequence in ((0, 1), (1, 3), (2, 4)):
+        live._hold.add(0, offset, event(sequence))
+    live._release({0: 3})
+    assert "3 came after 1" in live.failure
+    live._release({0: 3})
+    assert live.fanout.released("acme") == 1
+    with pytest.raises(Stopping):
+        await subscription.take(1)
+
+
+async def no_checkpoints() -> dict[int, int]:
+    return {}
 
 
 async def test_waiters_are_woken_by_their_sequence_or_a_later_one() -> None:

@@ -192,6 +192,17 @@ def test_windows_and_ids_are_forgotten_as_recorded_time_passes() -> None:
     assert len(intake.tenant.known) == 1
 
 
+def test_a_resolve_waits_for_its_alert_only_so_long() -> None:
+    intake = Intake()
+    intake.send(signal("never", status="resolved"), signal("late", status="resolved"))
+    intake.send(signal("late", at=T0 - 1))
+    assert len(intake.tenant.alerts) == 2
+    intake.now += 3 * 24 * 60 * MINUTE
+    intake.send(signal("fp-other", at=intake.now))
+    assert len(intake.tenant.alerts) == 2, "the one without an alert is forgotten, the held one stays"
+    assert len(intake.tenant.alerts_of.get("", ())) == 0
+
+
 _bursts = st.lists(
     st.tuples(st.integers(0, 3), st.integers(0, 2), st.lists(st.integers(0, 9 * MINUTE), min_size=1, max_size=6)),
     min_size=1,
