@@ -90,9 +90,10 @@ def check_projector(connection: Connection, kafka: KafkaSettings) -> Finding:
     if not rows:
         return Finding("projector-lag", "warning", "no projection has written yet", remedy)
     positions = {TopicPartition(kafka.topic(topic), number): offset for topic, number, offset in rows}
-    asked = dict.fromkeys(positions, OffsetSpec.latest())
+    admin = AdminClient({**kafka.librdkafka(), "log_level": 0})
     try:
-        answers = AdminClient({**kafka.librdkafka(), "log_level": 0}).list_offsets(asked, request_timeout=_ASK_S)
+        admin.list_topics(timeout=_ASK_S)  # says at once when no broker answers; the next call would wait a minute
+        answers = admin.list_offsets(dict.fromkeys(positions, OffsetSpec.latest()), request_timeout=_ASK_S)
         lag = sum(max(0, future.result().offset - positions[tp] - 1) for tp, future in answers.items())
     except KafkaException as error:
         return Finding("projector-lag", "warning", f"not known: {error.args[0].str()}", "see kafka")

@@ -32,12 +32,21 @@ def check_kafka(settings: KafkaSettings) -> list[Finding]:
     except KafkaException as error:
         remedy = "incidents up, or check KAFKA_BOOTSTRAP_SERVERS and the KAFKA_ login settings"
         return [Finding("kafka", "failed", f"{settings.bootstrap_servers}: {error.args[0].str()}", remedy)]
-    found = [Finding("kafka", "ok", f"{brokers} broker(s) at {settings.bootstrap_servers}"), check_topics(settings)]
-    if found[-1].state == "failed":
-        return found
+    found = [Finding("kafka", "ok", f"{brokers} broker(s) at {settings.bootstrap_servers}")]
+    try:
+        found.append(check_topics(settings))
+        if found[-1].state == "ok":
+            found += _check_contents(settings)
+    except KafkaException as error:
+        detail = f"stopped answering: {error.args[0].str()}"
+        found.append(Finding("kafka", "failed", detail, "look at the broker's log; then run this again"))
+    return found
+
+
+def _check_contents(settings: KafkaSettings) -> list[Finding]:
     now = int(time.time() * 1000)
     recent = list(DeadLetters(settings).letters(since=now - 24 * HOUR_MS))
-    return [*found, check_lag(settings), check_clock(settings), check_dead_letters(recent, now), check_parked(recent)]
+    return [check_lag(settings), check_clock(settings), check_dead_letters(recent, now), check_parked(recent)]
 
 
 def check_topics(settings: KafkaSettings) -> Finding:

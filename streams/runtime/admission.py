@@ -37,7 +37,7 @@ WINDOW_S = 10
 FRESH_S = 5.0
 """An older reading says nothing."""
 
-ASSUMED_RATE = 2_000.0
+ASSUMED_RATE = 5_000.0
 """Records a second, until a partition was seen to drain."""
 
 _BUSY = 100
@@ -60,12 +60,15 @@ class Drain:
     lag: int = 0
     read_at: float = float("-inf")
     decided: int = -1
+    is_measured: bool = False
 
     def observe(self, now: float, end: int, decided: int) -> None:
         """Take a reading at ``now`` (seconds): the partition's end and the next offset to decide."""
         seconds, advanced = now - self.read_at, decided - self.decided
         if self.decided >= 0 and self.lag > _BUSY and advanced > 0 and 0 < seconds <= FRESH_S:
-            self.rate += _WEIGHT * (advanced / seconds - self.rate)
+            weight = _WEIGHT if self.is_measured else 1.0
+            self.rate += weight * (advanced / seconds - self.rate)
+            self.is_measured = True
         self.lag, self.decided, self.read_at = max(0, end - decided), decided, now
 
     def seconds(self, now: float) -> float:

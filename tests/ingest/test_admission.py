@@ -9,12 +9,12 @@ from api.commands import Commands
 from api.problems import Problem
 from policy.decision import Principal
 from streams.domain.commands import Declare
-from streams.runtime.admission import COMMANDS_S, WEBHOOKS_S, Gate
+from streams.runtime.admission import ASSUMED_RATE, COMMANDS_S, WEBHOOKS_S, Gate
 from tests.connectors.examples import SECRETS, SIGNED
 from tests.harness.serving import serving
 from tests.ingest.application import Ports, application
 
-WORK = 2_000
+WORK = int(ASSUMED_RATE)
 
 
 @pytest.fixture

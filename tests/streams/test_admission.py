@@ -124,6 +124,16 @@ def test_what_is_not_known_holds_nobody_back(gate: Gate, clock: Clock) -> None:
     assert not held(gate, BIG), "the reading is too old"
 
 
+def test_the_first_measurement_replaces_what_was_assumed(clock: Clock) -> None:
+    fresh = Gate(clock)
+    fresh.accepted(BIG, 1)
+    for decided in (0, 50_000):
+        fresh.observe(PARTITIONS, {NUMBER: (200_000, decided)})
+        clock.now += 1
+    backlog = fresh._drains[NUMBER].seconds(clock.now)
+    assert backlog == 150_000 / 50_000
+
+
 def test_a_worker_that_stands_still_keeps_its_last_rate(gate: Gate, clock: Clock) -> None:
     gate.accepted(BIG, 900)
     for lag in range(0, 1_501, 500):
