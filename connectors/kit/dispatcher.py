@@ -13,8 +13,9 @@ import secrets
 import socket
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 
 import psycopg
 import structlog
@@ -85,6 +86,7 @@ class Dispatcher:
         self._owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._targets = Targets(settings.per_integration)
         self._tasks: dict[asyncio.Task[None], Leased] = {}
+        self._held_until: dict[str, float] = {}
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._connected = False
@@ -160,7 +162,18 @@ class Dispatcher:
         under_way = Counter(one.intent.integration_id for one in self._tasks.values())
         full = [integration_id for integration_id, count in under_way.items() if count >= share]
         held_back = [*self._targets.held_back(), *full]
-        return await outbox.lease(connection, self._owner, room, self._settings.lease_s, held_back)
+        began = time.monotonic()
+        leased = await outbox.lease(connection, self._owner, room, self._settings.lease_s, held_back)
+        self._hold((one.intent.intent_id for one in leased), began)
+        return leased
+
+    def _hold(self, intent_ids: Iterable[str], since: float) -> None:
+        """Remember until when leases are ours for certain, counted from before they were asked for."""
+        self._held_until |= dict.fromkeys(intent_ids, since + self._settings.lease_s)
+
+    def _is_held(self, intent_id: str) -> bool:
+        """Whether a lease is still ours: a process that was frozen finds here that it no longer is."""
+        return time.monotonic() < self._held_until.get(intent_id, 0.0)
 
     async def _idle_s(self, connection: outbox.AsyncConnection) -> float:
         """How long to sleep: until the next intent is due, as far as that is not one that is held back."""
@@ -174,7 +187,9 @@ class Dispatcher:
             await asyncio.wait_for(self._wake.wait(), seconds)
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.pop(task, None)
+        done = self._tasks.pop(task, None)
+        if done is not None:
+            self._held_until.pop(done.intent.intent_id, None)
         self._wake.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             # The lease runs out and another attempt looks first; nothing is lost.
@@ -196,8 +211,8 @@ class Dispatcher:
         while True:
             await asyncio.sleep(self._settings.lease_s / 3)
             if self._tasks:
-                held = [one.intent.intent_id for one in self._tasks.values()]
-                await outbox.renew(connection, self._owner, held, self._settings.lease_s)
+                began, held = time.monotonic(), [one.intent.intent_id for one in self._tasks.values()]
+                self._hold(await outbox.renew(connection, self._owner, held, self._settings.lease_s), began)
 
     async def _listen(self) -> None:
         """Wake up when the projector says that there are new intents."""
@@ -236,7 +251,13 @@ class Dispatcher:
             if self._stopping.is_set():
                 raise HeldBack(0.0)
             outcome = await attempt(
-                self._connectors, self._http, integration, intent, leased.attempt, is_late=leased.is_late
+                self._connectors,
+                self._http,
+                integration,
+                intent,
+                leased.attempt,
+                is_late=leased.is_late,
+                is_held=partial(self._is_held, intent.intent_id),
             )
         target.learn(outcome)
         return outcome

@@ -53,6 +53,7 @@ WHERE intent_id = %(intent)s AND leased_by = %(owner)s AND state = 'pending'
 _RENEW = """
 UPDATE ops.outbox_events SET leased_until = now() + make_interval(secs => %(lease_s)s)
 WHERE intent_id = ANY(%(intents)s) AND leased_by = %(owner)s AND state = 'pending'
+RETURNING intent_id
 """
 _PENDING = """
 SELECT extract(epoch FROM min(greatest(next_attempt_at, coalesce(leased_until, next_attempt_at))) - now())::float8
@@ -110,9 +111,11 @@ async def retry_later(
     await connection.execute(_RETRY, arguments)
 
 
-async def renew(connection: AsyncConnection, owner: str, intent_ids: Sequence[str], lease_s: float) -> None:
-    """Hold the leases for ``lease_s`` more (0: give them back); those that went to somebody else stay there."""
-    await connection.execute(_RENEW, {"lease_s": lease_s, "intents": list(intent_ids), "owner": owner})
+async def renew(connection: AsyncConnection, owner: str, intent_ids: Sequence[str], lease_s: float) -> list[str]:
+    """Hold the leases for ``lease_s`` more (0: give them back); which of them are still this owner's."""
+    arguments = {"lease_s": lease_s, "intents": list(intent_ids), "owner": owner}
+    cursor = await connection.execute(_RENEW, arguments)
+    return [row["intent_id"] for row in await cursor.fetchall()]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ from streams.domain.errors import IncidentsError
 from streams.runtime.settings import KafkaSettings
 
 _TIMEOUT_S = 30
+_WAIT_S, _DRAIN_S, _AT_ONCE = 0.1, 0.01, 5000
+"""Wait for the first record, then take what came with it: asked for many at once, the client waits for them all."""
 
 
 class LogTruncated(IncidentsError):  # noqa: N818
@@ -36,7 +38,8 @@ def restore(settings: KafkaSettings, topic: str, partition: int, load: Callable[
     try:
         consumer.assign([TopicPartition(topic, partition, 0)])
         while True:
-            for record in consumer.consume(5000, 0.1):
+            first = consumer.poll(_WAIT_S)
+            for record in (first, *consumer.consume(_AT_ONCE, _DRAIN_S)) if first is not None else ():
                 error = record.error()
                 if error is None:
                     load(record.key() or b"", record.value())

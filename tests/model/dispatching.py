@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 DISPATCHERS = 2
 MOST_ATTEMPTS = 4
 NOBODY = -1
-Phase = Literal["idle", "leased", "looked", "answered", "unanswered", "reported"]
+Phase = Literal["idle", "leased", "looked", "sending", "answered", "unanswered", "reported"]
 
 
 class Dispatcher(NamedTuple):
@@ -37,13 +37,15 @@ class State(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Dispatching:
-    """A guard set to false is one that is missing; ``keyed`` and ``freezes`` are the circumstances."""
+    """A guard set to false is one that is missing; the first three are the circumstances."""
 
     keyed: bool = False
     freezes: int = 0
+    freezes_while_sending: bool = True
     checks_lease: bool = True
     counts_attempt_first: bool = True
     looks_first: bool = True
+    checks_lease_before_sending: bool = True
     reports_before_marking: bool = True
 
     def initial(self) -> State:
@@ -61,13 +63,9 @@ class Dispatching:
                 yield "the lease runs out", state._replace(holder=NOBODY)
 
     def _steps(self, s: State, n: int, d: Dispatcher) -> Iterator[tuple[str, State]]:
-        if d.phase != "idle":
-            yield "dies", _with(s, n, Dispatcher())
+        yield from self._accidents(s, n, d)
         if d.is_frozen:
-            yield "wakes up", _with(s, n, d._replace(is_frozen=False))
             return
-        if d.phase != "idle" and s.freezes < self.freezes:
-            yield "freezes", _with(s, n, d._replace(is_frozen=True))._replace(freezes=s.freezes + 1)
         match d.phase:
             case "idle" if not s.done and s.attempts < MOST_ATTEMPTS and (s.holder == NOBODY or not self.checks_lease):
                 attempts = s.attempts + (1 if self.counts_attempt_first else 0)
@@ -77,7 +75,11 @@ class Dispatching:
                 yield "finds it done", _with(s, n, d._replace(phase="answered"))
             case "leased":
                 yield "has nothing to find", _with(s, n, d._replace(phase="looked"))
+            case "looked" if s.holder != n and self.checks_lease and self.checks_lease_before_sending:
+                yield "finds its lease gone", _with(s, n, Dispatcher())
             case "looked":
+                yield "finds its lease good", _with(s, n, d._replace(phase="sending"))
+            case "sending":
                 effect = s._replace(effects=1 if self.keyed else s.effects + 1)
                 yield "sends", _with(effect, n, d._replace(phase="answered"))
                 yield "sends, the answer is lost", _with(effect, n, d._replace(phase="unanswered"))
@@ -93,6 +95,15 @@ class Dispatching:
                 yield "marks the row", _with(self._marked(s, n), n, Dispatcher())
             case "reported":
                 yield "reports", _with(s._replace(reported=True), n, Dispatcher())
+
+    def _accidents(self, s: State, n: int, d: Dispatcher) -> Iterator[tuple[str, State]]:
+        if d.phase == "idle":
+            return
+        yield "dies", _with(s, n, Dispatcher())
+        if d.is_frozen:
+            yield "wakes up", _with(s, n, d._replace(is_frozen=False))
+        elif s.freezes < self.freezes and (d.phase != "sending" or self.freezes_while_sending):
+            yield "freezes", _with(s, n, d._replace(is_frozen=True))._replace(freezes=s.freezes + 1)
 
     def _marked(self, s: State, n: int) -> State:
         """Only whoever holds the lease closes the row; the result, reported again, has the same id."""
