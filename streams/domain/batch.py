@@ -11,6 +11,7 @@ from streams.domain.envelope import Envelope, derive_id, record_source, rfc3339
 from streams.domain.incident import Incident
 from streams.domain.joining import join
 from streams.domain.message import Fact, Message
+from streams.domain.rules import Holds, no_conditions
 from streams.domain.state import ONLY, Head, Journal, Outcome, TenantState
 from streams.domain.tenant import Disposition, decide
 
@@ -59,13 +60,14 @@ class PartitionState:
     """The tenants of one input partition, under one journal."""
 
     journal: Journal = field(default_factory=Journal)
+    holds: Holds = no_conditions
     tenants: dict[str, TenantState] = field(default_factory=dict)
 
     def tenant(self, name: str) -> TenantState:
         """A tenant's state; a new one begins empty."""
         state = self.tenants.get(name)
         if state is None:
-            state = self.tenants[name] = TenantState(name, self.journal)
+            state = self.tenants[name] = TenantState(name, self.journal, self.holds)
         return state
 
 
