@@ -100,8 +100,11 @@ def _line(node: yaml.Node | None, path: Sequence[str | int]) -> int:
     return node.start_mark.line + 1 if node is not None else 1
 
 
-def _wrong(document: Mapping[str, Any]) -> Iterator[tuple[list[str | int], str]]:
-    """What the schema cannot say: conditions, key fields, names, times."""
+_Problem = tuple[list[str | int], str]
+
+
+def _wrong(document: Mapping[str, Any]) -> Iterator[_Problem]:
+    """What the schema cannot say: conditions, key fields, names, times, ids."""
     for where in ("rules", "silences", "severities"):
         for index, entry in enumerate(document.get(where, ())):
             if "when" in entry:
@@ -109,15 +112,7 @@ def _wrong(document: Mapping[str, Any]) -> Iterator[tuple[list[str | int], str]]
                     conditions.check(entry["when"])
                 except conditions.BadCondition as error:
                     yield [where, index, "when"], str(error)
-    names = Counter(rule["name"] for rule in document["rules"])
-    for index, rule in enumerate(document["rules"]):
-        if names[rule["name"]] > 1:
-            yield ["rules", index, "name"], f"{rule['name']!r} is used twice"
-        for place, field in enumerate(rule["key"]):
-            if field not in FIELDS and not field.startswith("labels."):
-                yield ["rules", index, "key", place], f"{field!r} is none of {', '.join(sorted(FIELDS))}, labels.<name>"
-        if not duration(rule["window"]):
-            yield ["rules", index, "window"], "a window is longer than nothing"
+    yield from _wrong_rules(document["rules"])
     for index, silence in enumerate(document.get("silences", ())):
         for name, why in _wrong_times(silence):
             yield ["silences", index, name], why
@@ -126,6 +121,18 @@ def _wrong(document: Mapping[str, Any]) -> Iterator[tuple[list[str | int], str]]
         for place, group in enumerate(test["expect"]):
             if unknown := set(group) - ids:
                 yield ["tests", index, "expect", place], f"no signal {', '.join(sorted(unknown))}"
+
+
+def _wrong_rules(rules: Sequence[Mapping[str, Any]]) -> Iterator[_Problem]:
+    names = Counter(rule["name"] for rule in rules)
+    for index, rule in enumerate(rules):
+        if names[rule["name"]] > 1:
+            yield ["rules", index, "name"], f"{rule['name']!r} is used twice"
+        for place, field in enumerate(rule["key"]):
+            if field not in FIELDS and not field.startswith("labels."):
+                yield ["rules", index, "key", place], f"{field!r} is none of {', '.join(sorted(FIELDS))}, labels.<name>"
+        if not duration(rule["window"]):
+            yield ["rules", index, "window"], "a window is longer than nothing"
 
 
 def _wrong_times(silence: Mapping[str, str]) -> Iterator[tuple[str, str]]:
