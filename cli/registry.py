@@ -38,6 +38,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("migrate", "cli.migrate:command", DATA),
     Command("topics", "cli.topics:command", DATA),
     Command("dlq", "cli.dlq:app", DATA),
+    Command("doctor", "cli.doctor:command", DATA),
     Command("tenant", "cli.tenant:app", DATA),
     Command("token", "cli.token:app", DATA),
     Command("demo", "cli.demo:command", USE),

@@ -32,6 +32,9 @@ CALM_S, STORM_S = 0.01, 0.05
 PAUSE_ABOVE, RESUME_BELOW = 8000, 2000
 """Records waiting in a lane at which fetching of its partition stops and goes on."""
 
+SHOW_EVERY_S = 1.0
+"""How often positions are committed to the group."""
+
 GC_THRESHOLD = (50_000, 20, 1000)
 """The state is a large and acyclic heap: with the default threshold a quarter of the time goes into walking it."""
 
@@ -75,6 +78,7 @@ class Worker:
         self._input = settings.topic(spec.input_topic)
         self._lanes: dict[int, _Lane] = {}
         self._assigned = False
+        self._showing: asyncio.Task[None] | None = None
         self._threads = ThreadPoolExecutor(thread_name_prefix="lane")
         self._app = make_app(
             settings,
@@ -167,8 +171,20 @@ class Worker:
             lane.task = asyncio.create_task(self._work(lane))
             self._lanes[lane.partition.number] = lane
         self._assigned = True
+        if self._showing is None:
+            self._showing = asyncio.create_task(self._show())
         log.info("assigned", partitions={n: lane.partition.position for n, lane in self._lanes.items()})
         return {number: lane.partition.position for number, lane in self._lanes.items()}
+
+    async def _show(self) -> None:
+        """Tell the group where the partitions are, for lag displays and admission; never read back (R3)."""
+        shown: dict[TP, int] = {}
+        while True:
+            await asyncio.sleep(SHOW_EVERY_S)
+            here = {TP(self._input, number): lane.partition.position for number, lane in self._lanes.items()}
+            consumer: Any = self._app.consumer  # a BatchConsumer, which Faust's type does not say
+            await consumer.show_positions({tp: at for tp, at in here.items() if shown.get(tp) != at})
+            shown = here
 
     async def _open(self, number: int) -> _Lane:
         spec = self._spec
