@@ -41,6 +41,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("doctor", "cli.doctor:command", DATA),
     Command("tenant", "cli.tenant:app", DATA),
     Command("token", "cli.token:app", DATA),
+    Command("rules", "cli.rules:app", DATA),
+    Command("what-if", "cli.what_if:command", USE),
     Command("demo", "cli.demo:command", USE),
     Command("send", "cli.send:command", USE),
     Command("tail", "cli.tail:command", USE),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -210,3 +211,32 @@ def run_test(rule_set: RuleSet, test: RuleTest) -> frozenset[frozenset[str]]:
 def _message(data: Data, id_: str, at: int) -> Message:
     envelope = Envelope(id_, "/tests", SIGNAL if isinstance(data, Signal) else TYPE_OF[type(data)], _TENANT)
     return Message(envelope, data, _EPOCH + at, "incident-intake", 0, 0)
+
+
+def differences(old: RuleSet, new: RuleSet) -> list[dict[str, str]]:
+    """What differs between two rule sets, an entry each: ``what``, ``name``, ``change`` and ``detail``."""
+    found = []
+    for what, before, after in (
+        ("rule", {r.name: r for r in old.rules}, {r.name: r for r in new.rules}),
+        ("silence", {s.name: s for s in old.silences}, {s.name: s for s in new.silences}),
+        ("severity", {s.when: s for s in old.severities}, {s.when: s for s in new.severities}),
+    ):
+        for name in dict.fromkeys((*before, *after)):
+            one, other = before.get(name), after.get(name)
+            if one == other:
+                continue
+            change = "changed" if one and other else "added" if other else "removed"
+            detail = "; ".join(_fields_that_differ(one, other)) if one and other else ""
+            found.append({"what": what, "name": name, "change": change, "detail": detail})
+    orders = [[rule.name for rule in rule_set.rules] for rule_set in (old, new)]
+    shared = set(orders[0]) & set(orders[1])
+    if [n for n in orders[0] if n in shared] != [n for n in orders[1] if n in shared]:
+        found.append({"what": "rules", "name": "", "change": "reordered", "detail": " > ".join(orders[1])})
+    return found
+
+
+def _fields_that_differ(one: object, other: object) -> Iterator[str]:
+    for field in dataclasses.fields(one):  # type: ignore[arg-type]  # both are records
+        before, after = getattr(one, field.name), getattr(other, field.name)
+        if before != after:
+            yield f"{field.name}: {before} to {after}"
