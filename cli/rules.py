@@ -29,8 +29,8 @@ def lint(file: File, as_json: AsJson = False) -> None:
         typer.echo(f"{file}: {summary['name']} version {summary['version']}, {summary['rules']} rules, nothing wrong")
 
 
-@app.command()
-def test(file: File, as_json: AsJson = False) -> None:
+@app.command("test")
+def run_tests(file: File, as_json: AsJson = False) -> None:
     """Run the tests in a file against its rules, decided as the orchestrator decides; exit 1 if one fails."""
     from cli.errors import CommandError
     from cli.output import print_json

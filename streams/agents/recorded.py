@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from streams.agents.what_if import Recorded
 from streams.codec import cloudevents
@@ -61,7 +62,7 @@ def record(settings: KafkaSettings, span: SpanOf) -> Iterator[Recorded]:
                     yield envelope, event
 
 
-def _records(settings: KafkaSettings, topic: str, span: SpanOf) -> Iterator[object]:
+def _records(settings: KafkaSettings, topic: str, span: SpanOf) -> Iterator[Any]:
     with LogReader(settings, topic) as reader:
         spans = reader.spans()
         number = partition_of(span.tenant.encode(), len(spans))
@@ -69,20 +70,16 @@ def _records(settings: KafkaSettings, topic: str, span: SpanOf) -> Iterator[obje
         if span.since and topic == "incident-intake":
             starts = {number: max(spans[number].begin, reader.offsets_at(span.since)[number])}
         if starts[number] >= spans[number].end and topic == "incident-intake":
-            raise NothingThere(_what_there_is(settings, topic, number, spans))
+            raise NothingThere(_what_there_is(reader, topic, number))
         for batch in reader.read(starts, {number: spans[number].end}):
             yield from batch
 
 
-def _what_there_is(settings: KafkaSettings, topic: str, number: int, spans: Mapping[int, object]) -> str:
+def _what_there_is(reader: LogReader, topic: str, number: int) -> str:
     """The times of the first and the last record of a partition, in words."""
-    del spans
-    with LogReader(settings, topic) as reader:
-        span = reader.spans()[number]
-        if span.begin >= span.end:
-            return f"{topic} holds nothing of this tenant"
-        times = []
-        for offset in (span.begin, span.end - 1):
-            batch = next(reader.read({number: offset}, {number: offset + 1}), [])
-            times += [rfc3339(message.timestamp()[1]) for message in batch]
-    return f"{topic} holds {' to '.join(times) or 'nothing'}"
+    span = reader.spans()[number]
+    times = []
+    for offset in (span.begin, span.end - 1) if span.begin < span.end else ():
+        batch = next(reader.read({number: offset}, {number: offset + 1}), [])
+        times += [rfc3339(message.timestamp()[1]) for message in batch]
+    return f"{topic} holds {' to '.join(times) or 'nothing'} where this tenant's records are"
