@@ -133,6 +133,11 @@ class Gate:
             least, most = _RETRY_S
             raise Overloaded(f"{waiting:.1f} s of work wait", min(max(least, waiting - limit + least), most))
 
+    def waiting_s(self) -> float:
+        """How long the longest backlog of a partition takes to work off; 0 where that is not known."""
+        now = self._clock()
+        return max((drain.seconds(now) for drain in list(self._drains.values())), default=0.0)
+
     def accepted(self, tenant: str, count: int) -> None:
         """Count what a tenant put on the intake."""
         if self._partitions:
@@ -152,6 +157,7 @@ class Admission:
         self._thread = threading.Thread(target=self._watch, name="admission", daemon=True)
         self.check = self._gate.check
         self.accepted = self._gate.accepted
+        self.waiting_s = self._gate.waiting_s
 
     def start(self) -> Admission:
         """Begin to watch; never waits for the broker."""
