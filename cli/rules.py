@@ -116,6 +116,48 @@ def publish(
         typer.echo(f"{tenant} goes by {command.name} version {command.version} from now on")
 
 
+@app.command()
+def explain(
+    alert: Annotated[str, typer.Argument(help="The delivery id of a signal, as /api/v1/alerts shows it.")],
+    tenant: Annotated[str, typer.Option(help="Whose signal it is.")],
+    source: Annotated[str, typer.Option(help="Its CloudEvents source, where the id alone is not unique.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Say why an alert is in its incident: rule, version, key, and why the other rules did not decide."""
+    from dataclasses import asdict
+
+    from cli.errors import CommandError
+    from cli.exit_codes import ExitCode
+    from cli.output import print_json, print_table
+    from infra.local.environment import apply
+    from streams.agents.explain import explain as explained
+    from streams.agents.recorded import SpanOf, record
+    from streams.runtime.settings import KafkaSettings
+
+    apply()
+    found = explained(alert, record(KafkaSettings(), SpanOf(tenant)), source)
+    if found is None:
+        raise CommandError(f"the record of {tenant} names no signal {alert}", ExitCode.NOT_FOUND)
+    if as_json:
+        print_json(asdict(found))
+        return
+    where = f"INC-{found.number} ({found.incident_id})" if found.incident_id else "in no incident"
+    typer.echo(f"{found.id}\n  {found.disposition}, {where}{': ' if found.reason else ''}{found.reason}")
+    if found.relation:
+        typer.echo(f"  the incident is a {found.relation} of an earlier one")
+    if found.disposition != "attached" or not found.verdicts:
+        return
+    decided = f"by rule {found.rule} version {found.version}, key {found.key}" if found.rule else "under no rule"
+    typer.echo(f"  grouped {decided}; the rule set was {found.rule_set}")
+    first = next((one.rule for one in found.verdicts if one.applies), "")
+    rows = [
+        (one.rule, "decided" if one.rule == first else "lost to it" if one.applies else "does not apply", one.why,
+         ", ".join(f"{name}={value}" for name, value in one.key.items()))
+        for one in found.verdicts
+    ]  # fmt: skip
+    print_table(("rule", "outcome", "why", "key values"), rows)
+
+
 def _read(file: Path) -> RuleFile:
     from cli.errors import CommandError
     from cli.exit_codes import ExitCode

@@ -77,6 +77,10 @@ def test_a_storm_is_simulated_published_and_then_grouped_so(
         send(settings, signals(20, "b", tenants=1, services=4))
         wait_until(lambda: len(check_record(settings).deliveries) == 80, "the next storm is decided", 60)
         assert check_record(settings).kinds["Declared"] == 6
+        assert "grouped by rule all version 7" in run("rules", "explain", "b-3", "--tenant", "tenant-0")
+        assert "grouped by rule service-error version 1" in run("rules", "explain", "a-3", "--tenant", "tenant-0")
+    with pytest.raises(CommandError, match="names no signal c-1"):
+        run("rules", "explain", "c-1", "--tenant", "tenant-0")
     with pytest.raises(CommandError, match="incident-intake holds 20"):
         run(*what_if, "--since", "2099-01-01T00:00:00Z")
     with pytest.raises(CommandError, match="RFC 3339"):
