@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
-from streams.domain import chain, events, routing
+from streams.domain import alerts, chain, events, routing
 from streams.domain.catalogue import TYPE_OF
 from streams.domain.envelope import Envelope, derive_id, record_source, rfc3339
 from streams.domain.incident import Incident
@@ -99,6 +99,15 @@ class Batch:
         if decision.outcome:
             self._answers.append(_Answer(state.tenant, message.envelope.id, decision.outcome))
         return decision.disposition
+
+    def passes_over(self, envelope: Envelope, recorded: int) -> bool:
+        """Whether a delivery was decided before, so that its data need not be read; the clock moves all the same."""
+        state = self._state.tenants.get(envelope.tenantid)
+        identity = alerts.identity(envelope)
+        if state is None or identity not in state.known:
+            return False
+        state.advance(recorded)
+        return identity in state.known  # the clock may have moved past the time for which it is remembered
 
     def refuse(self, tenant: str, cause: Envelope, recorded: int, refusal: events.IntakeRefused) -> None:
         """Record that a message was not taken; the caller writes its bytes to the dead-letter topic."""
