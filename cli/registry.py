@@ -37,6 +37,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("scheduler", "cli.scheduler:command", PROCESSES),
     Command("migrate", "cli.migrate:command", DATA),
     Command("topics", "cli.topics:command", DATA),
+    Command("torture", "cli.torture:command", DATA),
     Command("token", "cli.token:app", DATA),
     Command("demo", "cli.demo:command", USE),
     Command("send", "cli.send:command", USE),
