@@ -14,6 +14,7 @@ def command(
     steps: Annotated[int, typer.Option(min=1, help="How many faults; the first of them are one of each kind.")] = 30,
     seed: Annotated[int, typer.Option(min=0, help="Equal seeds give equal faults and deliveries.")] = 1,
     rate: Annotated[float, typer.Option(min=0.1, help="Deliveries a second.")] = 10.0,
+    only: Annotated[str, typer.Option(help="Only faults whose name contains this, for looking into one kind.")] = "",
     results: Annotated[str, typer.Option(help="Also write the result as a Markdown page to this file.")] = "",
 ) -> None:
     """Start the real stack and all processes in a folder of their own, break them under load, and check every promise.
@@ -29,13 +30,18 @@ def command(
     from cli.errors import CommandError
     from cli.output import print_json, standard_error
     from infra.torture import report
+    from infra.torture.faults import FAULTS
     from infra.torture.run import Plan, torture
     from streams.runtime.logging import configure
 
     configure("torture", "CRITICAL")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # everything that was started ends in order
     console = standard_error()
-    outcome = torture(Plan(steps, seed, rate=rate), lambda line: console.print(line, markup=False, highlight=False))
+    chosen = tuple(fault for fault in FAULTS if only in fault.name)
+    if not chosen:
+        raise CommandError(f"no fault is called {only!r}; there are: {', '.join(fault.name for fault in FAULTS)}")
+    plan = Plan(steps, seed, chosen, rate)
+    outcome = torture(plan, lambda line: console.print(line, markup=False, highlight=False))
     _show(outcome)
     if results:
         Path(results).write_text(report.markdown(outcome, f"incidents {' '.join(sys.argv[1:])}"))

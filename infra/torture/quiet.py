@@ -67,9 +67,9 @@ def _look(world: World, subscribers: Sequence[Subscriber]) -> tuple[str, str]:
     if timers:
         waiting.append(f"{timers} timers are pending")
     behind = [
-        f"{one.transport} of {one.tenant} at {len(one.seen)} of {events.get(one.tenant, 0)}"
+        f"{one.transport} of {one.tenant} at {one.last} of {events.get(one.tenant, 0)}"
         for one in subscribers
-        if len(one.seen) < events.get(one.tenant, 0)
+        if one.last < events.get(one.tenant, 0)
     ]
     if behind:
         waiting.append(f"subscribers are behind: {', '.join(behind[:3])}")

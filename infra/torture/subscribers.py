@@ -48,6 +48,11 @@ class Subscriber:
     connections: int = 0
     cursor: str = "0"
 
+    @property
+    def last(self) -> int:
+        """The tenantsequence of the last event that it saw."""
+        return self.seen[-1].tenantsequence if self.seen else 0
+
     async def follow(self) -> None:
         """Follow for ever."""
         session = self._sse if self.transport == "sse" else self._graphql

@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from infra.local import stack as local_stack
 from infra.local.errors import StackError
+from infra.local.ports import require_free
 from infra.local.processes import Launch, find, read_record, start_detached
 from infra.local.settings import StackSettings
 from infra.local.stack import Stack
@@ -116,6 +117,7 @@ def build(home: Path, held: ExitStack, report: Report, environment: Mapping[str,
 def _start_fake(settings: StackSettings) -> None:
     """The PagerDuty to act on, with its state in memory: it is not what is tortured. `down` ends it too."""
     port = settings.port(FAKE_PORT)
+    require_free(FAKE, (port,))
     command = [sys.executable, "-m", "infra.fakes.pagerduty", "--port", str(port)]
     command += ["--token", FAKE_TOKEN, "--from-email", FAKE_EMAIL]
     log, record = settings.log_file(FAKE), settings.record_file(FAKE)
