@@ -22,6 +22,7 @@ from streams.domain.catalogue import Topic
 from streams.domain.errors import IncidentsError, InvalidEvent, UnknownSchema
 from streams.runtime import metrics
 from streams.runtime.settings import DatabaseSettings, KafkaSettings
+from streams.runtime.watchdog import Place, Watchdog, WatchSettings
 
 GROUP = "incidents-projector"
 _BATCH = 2_000
@@ -52,8 +53,10 @@ class Projector:
         database: DatabaseSettings,
         stop: threading.Event,
         projections: Sequence[Projection] | None = None,
+        watch: WatchSettings | None = None,
     ) -> None:
         self._kafka = kafka
+        self._watchdog = Watchdog(watch or WatchSettings(), kafka, self._moving)
         self._stop = stop
         self._projections = projections or registered()
         self._topics: dict[str, Topic] = {kafka.topic(p.topic): p.topic for p in self._projections}
@@ -73,6 +76,8 @@ class Projector:
         Raises ``Fenced``, ``SequenceGap``, ``PoisonedRecord`` or ``LogBeginsLater`` where going on would lose or
         invent something; a supervisor starts the process again.
         """
+        metrics.PROJECTOR_STILL_SECONDS.set_function(self._watchdog.still_s)
+        self._watchdog.start()
         self._consumer = Consumer({**_consumer_config(self._kafka), "error_cb": self._noticed})
         try:
             self._consumer.subscribe(list(self._topics), on_assign=self._assigned, on_revoke=self._revoked)
@@ -89,6 +94,7 @@ class Projector:
                 raise
             _LOG.warning("projector.stopped_while_retrying")  # nothing of the batch was written
         finally:
+            self._watchdog.stop()
             self._consumer.close()
             self._writer.close()
 
@@ -98,6 +104,18 @@ class Projector:
             "kafka": self._kafka_problem or "ok",
             "postgresql": self._writer.problem or "ok",
             "schemas": "; ".join(self._blocked.values()) or "ok",
+            "progress": self._watchdog.checks()["progress"],
+        }
+
+    def _moving(self) -> Mapping[Place, int]:
+        """The positions that should move: none while PostgreSQL is away, for starting again would not bring it back."""
+        if self._writer.problem:
+            return {}
+        written = self._writer.positions()
+        return {
+            (self._kafka.topic(topic), number): offset
+            for (topic, number), offset in written.items()
+            if (topic, number) not in self._blocked
         }
 
     def _noticed(self, error: Any) -> None:

@@ -70,6 +70,11 @@ class Writer:
         """Whether the partition was claimed and not released."""
         return partition in self._held
 
+    def positions(self) -> dict[Partition, int]:
+        """The next offset of each partition that is held, as far as rows are committed; safe from another thread."""
+        held = list(self._held.items())
+        return {place: min(one.next_offset for one in its) for place, its in held}
+
     def write(self, batch: Mapping[Partition, Sequence[Record]]) -> None:
         """Write a batch, each partition's records in offset order, and move the checkpoints behind them.
 

@@ -55,6 +55,7 @@ class LivePath:
 
     def start(self) -> None:
         """Begin to read."""
+        metrics.API_PROJECTION_LAG_SECONDS.set_function(self.lag_s)
         self._task = asyncio.create_task(self.checkpoints.run(), name="checkpoints")
         self._task.add_done_callback(self._note_failure)
         self.results.start()

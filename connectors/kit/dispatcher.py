@@ -33,11 +33,15 @@ from connectors.kit.outcome import Ok, Outcome, PermanentFailure, TooLate, Trans
 from connectors.kit.targets import HeldBack, Targets
 from streams.domain.errors import IncidentsError, Transient
 from streams.runtime import metrics
+from streams.runtime.health import WARNING
 from streams.runtime.producer import AcknowledgedProducer
 from streams.runtime.settings import DatabaseSettings
 
 _DEFAULT_RATE_PER_S = 10.0
 _RECONNECT_S = 1.0
+_OLD_S = 60.0
+"""Age of an unfinished intent at which the readiness check says it."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -84,13 +88,20 @@ class Dispatcher:
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._connected = False
+        self._oldest_s = 0.0
 
     def checks(self) -> dict[str, str]:
         """What readiness depends on."""
         return {
             "database": "ok" if self._connected else "not connected",
             "kafka": "ok" if self._producer.is_ready() else self._producer.fatal_error or "not reachable",
+            "outbox": self._outbox(),
         }
+
+    def _outbox(self) -> str:
+        """An old intent is most often a provider that is down: people must know, another dispatcher would not help."""
+        old = self._oldest_s >= _OLD_S
+        return f"{WARNING}an intent waits for {self._oldest_s:.0f} s" if old else "ok"
 
     def open_circuits(self) -> int:
         """How many integrations are held back because they fail."""
@@ -153,8 +164,10 @@ class Dispatcher:
 
     async def _idle_s(self, connection: outbox.AsyncConnection) -> float:
         """How long to sleep: until the next intent is due, as far as that is not one that is held back."""
-        due = await outbox.seconds_until_due(connection)
-        return self._settings.poll_s if due is None else min(self._settings.poll_s, max(due, 0.25))
+        found = await outbox.pending(connection)
+        self._oldest_s = found.oldest_s if found else 0.0
+        metrics.DISPATCHER_OLDEST_UNSENT_SECONDS.set(self._oldest_s)
+        return self._settings.poll_s if found is None else min(self._settings.poll_s, max(found.due_s, 0.25))
 
     async def _pause(self, seconds: float) -> None:
         with suppress(TimeoutError):

@@ -1,1 +1,1 @@
-"""The torture harness: the real stack under load and faults, and the proof that nothing is lost and nothing twice."""
+"""Torture: the real stack and all processes under load, killed at every step, and what must hold afterwards."""

@@ -6,7 +6,7 @@ from collections import Counter
 
 import structlog
 
-from streams.agents import state_codec
+from streams.agents import conditions, state_codec
 from streams.codec import avro, cloudevents
 from streams.domain import events
 from streams.domain.batch import Batch, PartitionState, Recorded
@@ -37,11 +37,11 @@ class Orchestrator:
     def __init__(self, settings: KafkaSettings, partition: int) -> None:
         self._settings = settings
         self._partition = partition
-        self._state = PartitionState()
+        self._state = PartitionState(holds=conditions.holds)
 
     def reset(self) -> None:
         """Forget the state."""
-        self._state = PartitionState()
+        self._state = PartitionState(holds=conditions.holds)
 
     def load(self, key: bytes, value: bytes | None) -> None:
         """Take an item of the state topic; raises ``UnknownSchema`` for a format that a newer version wrote."""

@@ -11,7 +11,8 @@ from streams.domain.envelope import Envelope, derive_id, record_source, rfc3339
 from streams.domain.incident import Incident
 from streams.domain.joining import join
 from streams.domain.message import Fact, Message
-from streams.domain.state import Journal, Outcome, TenantState
+from streams.domain.rules import Holds, no_conditions
+from streams.domain.state import ONLY, Head, Journal, Outcome, TenantState
 from streams.domain.tenant import Disposition, decide
 
 DECIDER = "1"
@@ -59,13 +60,14 @@ class PartitionState:
     """The tenants of one input partition, under one journal."""
 
     journal: Journal = field(default_factory=Journal)
+    holds: Holds = no_conditions
     tenants: dict[str, TenantState] = field(default_factory=dict)
 
     def tenant(self, name: str) -> TenantState:
         """A tenant's state; a new one begins empty."""
         state = self.tenants.get(name)
         if state is None:
-            state = self.tenants[name] = TenantState(name, self.journal)
+            state = self.tenants[name] = TenantState(name, self.journal, self.holds)
         return state
 
 
@@ -147,37 +149,37 @@ class Batch:
     ) -> dict[str, Envelope]:
         """Add a tenant's events and their intents; the last event of each cause."""
         last_of: dict[str, Envelope] = {}
+        head = state.head
         for fact in facts:
             value = encode(fact.event)
             incident = state.incidents.get(fact.incident_id) if fact.incident_id else None
-            envelope = self._place(state, fact, incident, value)
+            envelope = self._place(state.tenant, head, fact, incident, value)
             sealed.recorded.append(Recorded(envelope, fact.event, value))
             last_of[fact.cause.id] = envelope
+            head = head._replace(tenantsequence=envelope.tenantsequence)
             if incident is None:
-                changes = {"stream_sequence": envelope.sequence, "stream_hash": envelope.hash}
-                state.set_head(tenantsequence=envelope.tenantsequence, **changes)
+                head = head._replace(stream_sequence=envelope.sequence, stream_hash=envelope.hash)
                 continue
-            state.set_head(tenantsequence=envelope.tenantsequence)
             if isinstance(fact.event, events.Archived):
                 state.incidents.drop(incident.id)
             else:
                 state.incidents.put(incident.id, placed(incident, envelope, fact.event))
             for intent in routing.intents(envelope, fact.event, incident, state.subscriptions.values()):
                 sealed.intents.append((state.tenant, intent))
+        state.heads.put(ONLY, head)
         return last_of
 
-    def _place(self, state: TenantState, fact: Fact, incident: Incident | None, value: bytes) -> Envelope:
-        """The envelope of an event: its sequences, its causes and its link of the chain."""
-        head = state.head
-        subject = fact.incident_id or tenant_stream(state.tenant)
+    def _place(self, tenant: str, head: Head, fact: Fact, incident: Incident | None, value: bytes) -> Envelope:
+        """The envelope of an event after ``head``: its sequences, its causes and its link of the chain."""
+        subject = fact.incident_id or tenant_stream(tenant)
         sequence = (incident.sequence if incident else head.stream_sequence) + 1
         event_id = derive_id(subject, str(sequence))
         salt = chain.salt(head.salt, event_id)
         envelope = Envelope(
             id=event_id,
-            source=record_source(state.tenant),
+            source=record_source(tenant),
             type=TYPE_OF[type(fact.event)],
-            tenantid=state.tenant,
+            tenantid=tenant,
             subject=subject,
             time=rfc3339(fact.at),
             correlationid=incident.root_cause if incident else fact.cause.id,
@@ -192,7 +194,7 @@ class Batch:
             datadigest=chain.digest(salt, value),
             datasalt=salt,
         )
-        return replace(envelope, hash=chain.link(envelope))
+        return chain.sealed(envelope)
 
 
 def tenant_stream(tenant: str) -> str:

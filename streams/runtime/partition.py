@@ -84,6 +84,10 @@ class Partition:
         metrics.ORCHESTRATOR_PARKED_TENANTS.labels(self._label).set(self._processor.parked())
         return len(new)
 
+    def parked(self) -> int:
+        """How many tenants are parked."""
+        return self._processor.parked()
+
     def close(self) -> None:
         """Let go of the partition."""
         self._writer.close()

@@ -6,7 +6,10 @@ import signal
 from pathlib import Path
 
 import pytest
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
 
+from streams.agents.orchestrator import APPLICATION
 from streams.runtime.settings import KafkaSettings
 from tests.harness.kafka import own_topics
 from tests.harness.record import check_record, read_topic, send, signals
@@ -55,3 +58,44 @@ def test_a_second_worker_takes_over_and_a_graceful_stop_is_quick(settings: Kafka
             send(settings, signals(500, "c"))
             wait_until(lambda: decided(settings) == 1500, "decided by the second alone", 60)
     assert set(check_record(settings).deliveries.values()) == {1}
+
+
+def shown(settings: KafkaSettings) -> dict[int, int]:
+    """The positions that the group shows."""
+    admin = AdminClient(settings.librdkafka())
+    [future] = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group(settings))]).values()
+    return {tp.partition: tp.offset for tp in future.result().topic_partitions}
+
+
+def group(settings: KafkaSettings) -> str:
+    return settings.topic(APPLICATION)
+
+
+@pytest.mark.parametrize("falsified", [0, 150, 10**9], ids=["back", "ahead", "beyond"])
+def test_positions_are_shown_to_the_group_and_never_trusted(
+    settings: KafkaSettings, tmp_path: Path, falsified: int
+) -> None:
+    env = environment(settings)
+    send(settings, signals(100, "a", tenants=1))
+    [number] = {record.partition for record in read_topic(settings, "incident-intake")}
+    with process(["worker"], env, tmp_path / "first.log") as worker:
+        wait_until(lambda: shown(settings).get(number) == 100, "the position is shown", 60)
+        worker.send_signal(signal.SIGTERM)
+        worker.wait(15)
+    send(settings, signals(100, "b", tenants=1))
+    admin = AdminClient(settings.librdkafka())
+    wrong = TopicPartition(settings.topic("incident-intake"), number, falsified)
+    wait_until(lambda: altered(admin, group(settings), wrong), "the group is empty and takes the false position", 30)
+    with process(["worker"], env, tmp_path / "second.log") as worker:
+        wait_until(lambda: decided(settings) == 200, "all decided", 60)
+        wait_until(lambda: shown(settings)[number] == 200, "the true position is shown again", 30)
+        assert worker.poll() is None
+    assert set(check_record(settings).deliveries.values()) == {1}
+
+
+def altered(admin: AdminClient, name: str, wrong: TopicPartition) -> bool:
+    [future] = admin.alter_consumer_group_offsets([ConsumerGroupTopicPartitions(name, [wrong])]).values()
+    try:
+        return all(tp.error is None for tp in future.result().topic_partitions)
+    except KafkaException:
+        return False
