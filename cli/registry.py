@@ -40,6 +40,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("dlq", "cli.dlq:app", DATA),
     Command("doctor", "cli.doctor:command", DATA),
     Command("tenant", "cli.tenant:app", DATA),
+    Command("torture", "cli.torture:command", DATA),
     Command("token", "cli.token:app", DATA),
     Command("rules", "cli.rules:app", DATA),
     Command("what-if", "cli.what_if:command", USE),
