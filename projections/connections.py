@@ -13,6 +13,15 @@ from streams.domain.errors import IncidentsError
 from streams.runtime.settings import DatabaseRole, DatabaseSettings
 
 CONNECT_TIMEOUT_S = 5
+NETWORK = {
+    "connect_timeout": CONNECT_TIMEOUT_S,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+"""A server that has gone without a word is noticed in half a minute, not in the hours that the kernel would wait."""
+
 STATEMENT_TIMEOUT_MS: dict[DatabaseRole, int] = {"owner": 0, "api": 10_000, "projector": 60_000}
 LOCK_TIMEOUT_MS: dict[DatabaseRole, int] = {"owner": 0, "api": 2_000, "projector": 10_000}
 
@@ -46,7 +55,7 @@ def parameters(settings: DatabaseSettings, role: DatabaseRole, application_name:
     options.append(f"-c statement_timeout={STATEMENT_TIMEOUT_MS[role]}")
     options.append(f"-c lock_timeout={LOCK_TIMEOUT_MS[role]}")
     options.append("-c timezone=UTC")
-    given = {"connect_timeout": CONNECT_TIMEOUT_S, **arguments}
+    given = {**NETWORK, **arguments}
     return {**given, "options": " ".join(options).strip(), "application_name": application_name}
 
 

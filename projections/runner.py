@@ -45,7 +45,7 @@ class LogBeginsLater(IncidentsError):  # noqa: N818
 
 
 class Projector:
-    """One projector process; start more to share the partitions."""
+    """One projector process; start more to share the partitions, each with a ``slot`` of its own or none."""
 
     def __init__(
         self,
@@ -54,8 +54,10 @@ class Projector:
         stop: threading.Event,
         projections: Sequence[Projection] | None = None,
         watch: WatchSettings | None = None,
+        slot: str = "",
     ) -> None:
         self._kafka = kafka
+        self._slot = slot
         self._watchdog = Watchdog(watch or WatchSettings(), kafka, self._moving)
         self._stop = stop
         self._projections = projections or registered()
@@ -78,7 +80,7 @@ class Projector:
         """
         metrics.PROJECTOR_STILL_SECONDS.set_function(self._watchdog.still_s)
         self._watchdog.start()
-        self._consumer = Consumer({**_consumer_config(self._kafka), "error_cb": self._noticed})
+        self._consumer = Consumer({**_consumer_config(self._kafka, self._slot), "error_cb": self._noticed})
         try:
             self._consumer.subscribe(list(self._topics), on_assign=self._assigned, on_revoke=self._revoked)
             busy = False
@@ -120,8 +122,9 @@ class Projector:
 
     def _noticed(self, error: Any) -> None:
         """The client's own reports; it goes on trying by itself."""
+        if not self._kafka_problem:  # it says so again with every attempt to connect
+            _LOG.warning("kafka.error", error=str(error))
         self._kafka_problem = str(error)
-        _LOG.warning("kafka.error", error=self._kafka_problem)
 
     def _probe(self) -> None:
         """After a fault: whether Kafka answers again. Asked by the polling thread, for the client hangs otherwise."""
@@ -226,9 +229,11 @@ class Projector:
         _LOG.warning("kafka.error", at=where, error=str(error))
 
 
-def _consumer_config(kafka: KafkaSettings) -> dict[str, Any]:
+def _consumer_config(kafka: KafkaSettings, slot: str = "") -> dict[str, Any]:
+    """With a slot the member is static (KIP-345): started again, it has its partitions back without a rebalance."""
     return {
         **kafka.librdkafka(),
+        **({"group.instance.id": f"{kafka.topic(GROUP)}-{slot}"} if slot else {}),
         "group.id": kafka.topic(GROUP),
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,

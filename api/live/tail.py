@@ -165,4 +165,6 @@ class Tail:
     def _on_error(self, error: KafkaError) -> None:
         if error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001  the client's name for a public code
             self.reachable = False
-        _log.warning("kafka client error", topic=self._topic, error=error.str())
+            return
+        if self.reachable:  # once down, it says so again with every attempt to connect
+            _log.warning("kafka client error", topic=self._topic, error=error.str())

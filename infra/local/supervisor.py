@@ -56,13 +56,13 @@ class ProcessSpec:
         return {variable: str(self.port(settings))}
 
 
-def _command(name: str) -> tuple[str, ...]:
-    return (sys.executable, "-m", "cli.main", name)
+def _command(*arguments: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", "cli.main", *arguments)
 
 
 PROCESSES = (
     ProcessSpec("worker", 1, _command("worker")),
-    ProcessSpec("projector", 2, _command("projector")),
+    ProcessSpec("projector", 2, _command("projector", "--slot", "0")),
     ProcessSpec("dispatcher", 3, _command("dispatcher")),
     ProcessSpec("scheduler", 4, _command("scheduler")),
     ProcessSpec("api", None, _command("api")),

@@ -129,8 +129,8 @@ def _unfenced_checkpoints(_: wrapping.Function) -> wrapping.Function:
 
 def _uncommitted_config(config: wrapping.Function) -> wrapping.Function:
     @functools.wraps(config)
-    def planted(kafka: Any) -> dict[str, Any]:
-        return {**config(kafka), "isolation.level": "read_uncommitted"}
+    def planted(kafka: Any, slot: str = "") -> dict[str, Any]:
+        return {**config(kafka, slot), "isolation.level": "read_uncommitted"}
 
     return planted
 
