@@ -14,6 +14,7 @@ def command(
     steps: Annotated[int, typer.Option(min=1, help="How many faults; the first of them are one of each kind.")] = 30,
     seed: Annotated[int, typer.Option(min=0, help="Equal seeds give equal faults and deliveries.")] = 1,
     rate: Annotated[float, typer.Option(min=0.1, help="Deliveries a second.")] = 10.0,
+    brokers: Annotated[int, typer.Option(min=1, max=3, help="Kafka nodes: 1 or 3.")] = 1,
     only: Annotated[str, typer.Option(help="Only faults whose name contains this, for looking into one kind.")] = "",
     results: Annotated[str, typer.Option(help="Also write the result as a Markdown page to this file.")] = "",
 ) -> None:
@@ -30,17 +31,18 @@ def command(
     from cli.errors import CommandError
     from cli.output import print_json, standard_error
     from infra.torture import report
-    from infra.torture.faults import FAULTS
+    from infra.torture.faults import faults
     from infra.torture.run import Plan, torture
     from streams.runtime.logging import configure
 
     configure("torture", "CRITICAL")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # everything that was started ends in order
     console = standard_error()
-    chosen = tuple(fault for fault in FAULTS if only in fault.name)
+    kinds = faults(brokers)
+    chosen = tuple(fault for fault in kinds if only in fault.name)
     if not chosen:
-        raise CommandError(f"no fault is called {only!r}; there are: {', '.join(fault.name for fault in FAULTS)}")
-    plan = Plan(steps, seed, chosen, rate)
+        raise CommandError(f"no fault is called {only!r}; there are: {', '.join(fault.name for fault in kinds)}")
+    plan = Plan(steps, seed, chosen, rate, brokers)
     outcome = torture(plan, lambda line: console.print(line, markup=False, highlight=False))
     _show(outcome)
     if results:

@@ -7,11 +7,9 @@ The harness is their supervisor: what ends without having been told to is starte
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -23,18 +21,13 @@ import psutil
 from infra.local.processes import ProcessRecord, identity
 from infra.local.settings import StackSettings
 from infra.local.supervisor import STABLE_SECONDS, restart_delay
+from infra.torture import process
 
 ROOT = Path(__file__).resolve().parents[2]
 KINDS = ("worker", "projector", "dispatcher", "scheduler", "api")
 WATCH_S = 0.05
 STOP_S = 10.0
 """A graceful stop has to be done by then."""
-
-
-def entry_point() -> str:
-    """The module that starts a process: the one that can arm fail points, where it is there."""
-    found = importlib.util.find_spec("infra.torture.process")
-    return "infra.torture.process" if found else "cli.main"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +64,18 @@ class Children:
 
     settings: StackSettings
     environment: Mapping[str, str]
+    planted: tuple[str, ...] = ()
     ends: list[Ended] = field(default_factory=list)
     peak_bytes: dict[str, int] = field(default_factory=dict)
     _children: dict[str, Child] = field(default_factory=dict)
     _lock: threading.RLock = field(default_factory=threading.RLock)
     _closing: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where fail points are armed."""
+        return self.settings.home / "torture"
 
     def watch(self) -> None:
         """Begin to start again what dies."""
@@ -90,7 +89,7 @@ class Children:
             name = name or f"{kind}-{number}"
             port = self._port(kind)
             slot = ("--slot", name) if kind == "worker" else ()
-            child = Child(name, kind, port, (sys.executable, "-m", entry_point(), kind, *slot))
+            child = Child(name, kind, port, process.command(kind, *slot))
             self._children[name] = child
             self._start(child)
         return name
@@ -119,9 +118,13 @@ class Children:
         """SIGKILL; it is started again by the watch."""
         self.send_signal(name, signal.SIGKILL)
 
-    def expect_end(self, name: str) -> None:
+    def expect_end(self, name: str, *, expected: bool = True) -> None:
         """The next end of a process is part of a fault."""
-        self._children[name].ordered = True
+        self._children[name].ordered = expected
+
+    def note_frozen(self, name: str) -> None:
+        """The process has stopped itself and is to be resumed as if it had been sent SIGSTOP."""
+        self._children[name].paused = True
 
     def remove(self, name: str, number: signal.Signals = signal.SIGTERM) -> float:
         """End a process for good; the seconds that it took. Killed when it is not gone after ``STOP_S``."""
@@ -135,13 +138,12 @@ class Children:
 
     def is_alive(self, name: str) -> bool:
         """Whether a process runs now."""
-        process = self._children[name].process
-        return process is not None and process.poll() is None
+        return self.pid(name) != 0
 
     def pid(self, name: str) -> int:
         """The process id of a process, 0 while it has none."""
-        process = self._children[name].process
-        return process.pid if process is not None and process.poll() is None else 0
+        running = self._children[name].process
+        return running.pid if running is not None and running.poll() is None else 0
 
     def resume_all(self) -> None:
         """SIGCONT to whatever is paused."""
@@ -175,10 +177,10 @@ class Children:
 
     def _end(self, child: Child, number: signal.Signals) -> float:
         began = time.monotonic()
-        process = child.process
+        running = child.process
         self.send_signal(child.name, number)
-        if process is not None:
-            _wait(process, STOP_S)
+        if running is not None:
+            _wait(running, STOP_S)
         if not child.wanted:
             self.settings.record_file(child.name).unlink(missing_ok=True)
         return time.monotonic() - began
@@ -202,7 +204,7 @@ class Children:
 
     def _start(self, child: Child) -> None:
         variable = "INCIDENTS_API_PORT" if child.kind == "api" else "INCIDENTS_METRICS_PORT"
-        own = {variable: str(child.port), "INCIDENTS_TORTURE_PROCESS": child.name}
+        own = {variable: str(child.port), **process.environment(self.folder, child.name, self.planted)}
         with self.settings.log_file(child.name).open("ab") as output:
             child.process = subprocess.Popen(
                 child.argv,
@@ -227,9 +229,9 @@ class Children:
         return next(port for port in range(first, first + 90) if port not in taken)
 
 
-def _wait(process: subprocess.Popen[bytes], seconds: float) -> None:
+def _wait(running: subprocess.Popen[bytes], seconds: float) -> None:
     try:
-        process.wait(seconds)
+        running.wait(seconds)
     except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+        running.kill()
+        running.wait()

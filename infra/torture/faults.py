@@ -5,52 +5,27 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import httpx
+from confluent_kafka.admin import AdminClient
 
+from infra.torture.aimed import SIGNS, aimed_faults
+from infra.torture.arena import Arena, Fault
+from infra.torture.network import network_faults
+from infra.torture.recovery import NoRecovery
 from infra.torture.world import World
 
-Sign = Literal["flow", "effect", "timer"]
+IN_SYNC_S = 60.0
 PAUSE_S = 8.0
 """Longer than the session timeout (6 s): the sleeper's partitions have moved when it wakes up."""
 
 LEASE_PAUSE_S = 10.5
 """Longer than a lease of the outbox (9 s)."""
-
-
-@dataclass(slots=True)
-class Arena:
-    """What faults act on; ``note`` collects what is worth telling about a step."""
-
-    world: World
-    rng: random.Random
-    notes: list[str] = field(default_factory=list)
-
-    def one_of(self, kind: str) -> str:
-        """A running process of a kind."""
-        return self.rng.choice(self.world.children.names(kind))
-
-
-Active = Callable[[Arena], AbstractAsyncContextManager[None]]
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """A kind: while ``active`` it is in force, and when it is left it is healed.
-
-    ``sign`` is what must work again; with ``heals`` the time counts from the healing, since nothing can before.
-    """
-
-    name: str
-    active: Active
-    sign: Sign = "flow"
-    heals: bool = False
-    weight: int = 1
 
 
 @asynccontextmanager
@@ -74,6 +49,7 @@ async def _paused(arena: Arena, kind: str, seconds: float) -> AsyncIterator[None
     loop = asyncio.get_running_loop()
     due = loop.time() + seconds
     arena.world.children.send_signal(name, signal.SIGSTOP)
+    arena.ledger.frozen_dispatchers += kind == "dispatcher"
     try:
         yield
         await asyncio.sleep(max(0.0, due - loop.time()))
@@ -100,6 +76,30 @@ async def _server_killed(arena: Arena, name: str) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
+async def _broker_killed(arena: Arena) -> AsyncIterator[None]:
+    """One of several brokers is away, most likely a leader of something; work goes on without it."""
+    name = arena.rng.choice(arena.world.brokers)
+    await asyncio.to_thread(arena.world.kill_server, name)
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(arena.world.start_servers)
+        await asyncio.to_thread(_wait_until_in_sync, arena.world)
+
+
+def _wait_until_in_sync(world: World) -> None:
+    """Every copy is complete: the next broker may be killed."""
+    admin = AdminClient({**world.kafka.librdkafka(), "log_level": 0})
+    deadline = time.monotonic() + IN_SYNC_S
+    while time.monotonic() < deadline:
+        topics = admin.list_topics(timeout=10).topics.values()
+        if all(len(p.isrs) == len(p.replicas) for topic in topics for p in topic.partitions.values()):
+            return
+        time.sleep(0.2)
+    raise NoRecovery(f"the brokers are not in sync after {IN_SYNC_S:.0f} s")
+
+
+@asynccontextmanager
 async def _objects_down(arena: Arena) -> AsyncIterator[None]:
     """Object storage is away, and everything that needs none of it goes on."""
     await asyncio.to_thread(arena.world.kill_server, "objects")
@@ -117,9 +117,7 @@ async def _provider(arena: Arena, fault: dict[str, Any]) -> AsyncIterator[None]:
 
 
 KILLED = ("worker", "projector", "dispatcher", "scheduler", "api")
-SIGNS: dict[str, Sign] = {"dispatcher": "effect", "scheduler": "timer"}
-
-FAULTS: tuple[Fault, ...] = (
+RANDOM: tuple[Fault, ...] = (
     *(Fault(f"kill {kind}", partial(_killed, kind=kind), SIGNS.get(kind, "flow"), weight=4) for kind in KILLED),
     *(Fault(f"stop {kind}", partial(_stopped_in_order, kind=kind), SIGNS.get(kind, "flow")) for kind in KILLED),
     Fault("pause worker", partial(_paused, kind="worker", seconds=PAUSE_S), weight=2),
@@ -129,7 +127,6 @@ FAULTS: tuple[Fault, ...] = (
     Fault("pause api", partial(_paused, kind="api", seconds=3.0), heals=True),
     Fault("worker joins and leaves", partial(_joined, number=signal.SIGTERM)),
     Fault("worker joins and is killed", partial(_joined, number=signal.SIGKILL)),
-    Fault("kill kafka", partial(_server_killed, name="kafka"), weight=2),
     Fault("kill postgres", partial(_server_killed, name="postgres"), weight=2),
     Fault("objects down", _objects_down),
     Fault(
@@ -143,9 +140,19 @@ FAULTS: tuple[Fault, ...] = (
 )
 
 
-def deck(faults: tuple[Fault, ...], steps: int, rng: random.Random) -> list[Fault]:
+ONE_BROKER = (Fault("kill kafka", partial(_server_killed, name="kafka"), weight=2),)
+SEVERAL_BROKERS = (Fault("kill a broker", _broker_killed, weight=4),)
+
+
+def faults(brokers: int = 1) -> tuple[Fault, ...]:
+    """Every kind there is in a world with so many brokers."""
+    kafka = ONE_BROKER if brokers == 1 else SEVERAL_BROKERS
+    return (*RANDOM, *kafka, *network_faults(), *aimed_faults())
+
+
+def deck(kinds: tuple[Fault, ...], steps: int, rng: random.Random) -> list[Fault]:
     """Which fault each step has: each kind once in random order, then at random by weight."""
-    once = list(faults)
+    once = list(kinds)
     rng.shuffle(once)
-    weights = [fault.weight for fault in faults]
-    return (once + rng.choices(faults, weights, k=max(0, steps - len(once))))[:steps]
+    weights = [fault.weight for fault in kinds]
+    return (once + rng.choices(kinds, weights, k=max(0, steps - len(once))))[:steps]

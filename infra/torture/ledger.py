@@ -39,8 +39,9 @@ class CommandSent:
 class Ledger:
     """``accepted`` counts how often each id was answered 2xx; ``attempted`` holds what was sent, answered or not.
 
-    ``grouped`` leaves out what only probes for signs of life; ``raw`` are undecodable records put on the intake past
+    ``raw`` are undecodable records put on the intake past
     the API, by partition and offset; ``refused`` are answers that no sender should get, with what was sent.
+    ``frozen_dispatchers`` counts what alone may cause a twin of a note.
     """
 
     accepted: Counter[Id] = field(default_factory=Counter)
@@ -52,6 +53,7 @@ class Ledger:
     refused: list[str] = field(default_factory=list)
     answers: Counter[int] = field(default_factory=Counter)
     given_up: int = 0
+    frozen_dispatchers: int = 0
 
     def accept(self, identity: Id, expected: Expected, alert: Alert | None) -> None:
         """An id was answered 2xx."""

@@ -6,15 +6,16 @@ import asyncio
 import random
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from infra.local.settings import StackSettings
+from infra.torture.arena import Arena, Fault, Sign
 from infra.torture.checks import CHECKS
 from infra.torture.evidence import Evidence, Finding, collect
-from infra.torture.faults import FAULTS, Arena, Fault, deck
+from infra.torture.faults import deck, faults
 from infra.torture.ledger import Ledger
 from infra.torture.quiet import until_quiet
 from infra.torture.recovery import NoRecovery, Probes
@@ -23,7 +24,6 @@ from infra.torture.subscribers import Subscriber, subscribed
 from infra.torture.world import World, build
 
 Report = Callable[[str], None]
-DATA = ("kafka", "postgres", "objects")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +32,10 @@ class Plan:
 
     steps: int
     seed: int
-    faults: tuple[Fault, ...] = FAULTS
+    kinds: tuple[Fault, ...] = field(default_factory=faults)
     rate: float = 10.0
+    brokers: int = 1
+    planted: tuple[str, ...] = ()
     breather_s: float = 1.0
 
 
@@ -81,10 +83,11 @@ def torture(plan: Plan, report: Report) -> Outcome:
     home = home_of(plan.seed)
     outcome = Outcome(plan)
     with ExitStack() as held:
-        world = build(home, held, report)
+        world = build(home, held, report, brokers=plan.brokers, planted=plan.planted)
+        data = [home / server.name for server in world.stack.servers]
         asyncio.run(_play(world, plan, outcome, report))
-    for name in DATA:
-        shutil.rmtree((home / name).resolve(), ignore_errors=True)
+    for folder in data:
+        shutil.rmtree(folder.resolve(), ignore_errors=True)
     outcome.seconds = round(time.monotonic() - began, 1)
     if not outcome.violations:
         shutil.rmtree(home)
@@ -116,10 +119,12 @@ async def _play(world: World, plan: Plan, outcome: Outcome, report: Report) -> N
 
 async def _steps(world: World, probes: Probes, plan: Plan, outcome: Outcome, report: Report) -> None:
     rng = random.Random(plan.seed)  # noqa: S311  a run that can be repeated
-    for number, fault in enumerate(deck(plan.faults, plan.steps, rng), start=1):
-        arena = Arena(world, rng)
+    signs: dict[Sign, Callable[[], Awaitable[None]]]
+    signs = {"flow": probes.flow, "effect": probes.effect, "timer": probes.timer}
+    for number, fault in enumerate(deck(plan.kinds, plan.steps, rng), start=1):
+        arena = Arena(world, probes.sender.ledger, rng, signs)
         try:
-            seconds = await _suffer(fault, arena, probes)
+            seconds = await _suffer(fault, arena)
         except NoRecovery as error:
             raise NoRecovery(f"step {number}, {fault.name}: {error}") from error
         step = Step(number, fault.name, round(seconds, 2), tuple(arena.notes))
@@ -129,17 +134,16 @@ async def _steps(world: World, probes: Probes, plan: Plan, outcome: Outcome, rep
         await asyncio.sleep(rng.random() * plan.breather_s)
 
 
-async def _suffer(fault: Fault, arena: Arena, probes: Probes) -> float:
+async def _suffer(fault: Fault, arena: Arena) -> float:
     """Go through a fault; the seconds until its sign of life."""
-    look = {"flow": probes.flow, "effect": probes.effect, "timer": probes.timer}[fault.sign]
-    began = time.monotonic()
+    sign = arena.signs[fault.sign]
     async with fault.active(arena):
         if not fault.heals:
-            await look()
-            return time.monotonic() - began
-    began = time.monotonic()
-    await look()
-    return time.monotonic() - began
+            await sign()
+            return time.monotonic() - arena.struck
+    arena.hit_now()
+    await sign()
+    return time.monotonic() - arena.struck
 
 
 def _check(world: World, ledger: Ledger, subscribers: Sequence[Subscriber]) -> list[Finding]:

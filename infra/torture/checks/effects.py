@@ -38,6 +38,9 @@ def at_the_provider(evidence: Evidence) -> Finding:
         done = effects.get(_STATES[action], 0)
         if done > len(externals):
             finding.add(f"{action} happened {done} times for {len(externals)} objects", effects_twice=1)
+    twins = finding.counts["effects_twice_unkeyed"]
+    if twins and not evidence.ledger.frozen_dispatchers:
+        finding.add(f"{twins} notes have twins though no dispatcher was frozen between its lease check and its send")
     planned = {one.data.idempotency_key for one in evidence.intents}
     for marker in notes.keys() - planned:
         finding.add(f"the provider has a note {marker} that nobody planned")
