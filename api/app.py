@@ -124,7 +124,13 @@ async def running(settings: ApiSettings, backends: Backends, decision_point: Dec
             reads=reads,
             producer=producer,
             live=live,
-            follower=Follower(fanout, reads, replay_limit=settings.replay_limit, heartbeat_s=settings.heartbeat_s),
+            follower=Follower(
+                fanout,
+                reads,
+                reading=live.events.positioned,
+                replay_limit=settings.replay_limit,
+                heartbeat_s=settings.heartbeat_s,
+            ),
             commands=Commands(
                 producer,
                 topic,

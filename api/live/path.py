@@ -48,7 +48,6 @@ class LivePath:
             self._first_unprojected,
             self._take_events,
             is_full=lambda: self._hold.full,
-            on_begin=self._hold.clear,
         )
         self._task: asyncio.Task[None] | None = None
         self.failure = ""

@@ -18,7 +18,7 @@ from streams.runtime import metrics
 from streams.runtime.ports import Processor, Record, Turn, Write
 from streams.runtime.restore import LogTruncated, check_reachable, restore
 from streams.runtime.settings import KafkaSettings
-from streams.runtime.transaction import Fenced, TransactionalWriter, WriteFailed
+from streams.runtime.transaction import Fenced, TransactionalWriter, Unavailable, WriteFailed
 
 log = structlog.get_logger(__name__)
 
@@ -111,7 +111,7 @@ class Partition:
             position = feed(turn, records)
             if position > self.position:
                 self._write(turn, position)
-        except (Fenced, LogTruncated, KafkaException):
+        except (Fenced, LogTruncated, Unavailable, KafkaException):
             raise
         except Exception as error:  # noqa: BLE001  the partition loop: no batch is lost or half done (R9)
             metrics.ORCHESTRATOR_BATCH_FAILURES.labels(self._label).inc()

@@ -70,8 +70,8 @@ def _ignore_existing(result: Callable[[], object]) -> None:
             raise
 
 
-def _is_too_early(error: BaseException) -> bool:
-    """Whether a topic that was just created is merely not known everywhere yet."""
+def is_too_early(error: BaseException) -> bool:
+    """Whether a topic is merely not known everywhere yet: it was just created, or its leader just changed."""
     early = {
         KafkaError.UNKNOWN_TOPIC_OR_PART,
         KafkaError.NOT_LEADER_FOR_PARTITION,
@@ -81,7 +81,7 @@ def _is_too_early(error: BaseException) -> bool:
     return isinstance(error, KafkaException) and error.args[0].code() in early
 
 
-@retry(retry=retry_if_exception(_is_too_early), wait=wait_fixed(0.2), stop=stop_after_delay(_TIMEOUT_S), reraise=True)
+@retry(retry=retry_if_exception(is_too_early), wait=wait_fixed(0.2), stop=stop_after_delay(_TIMEOUT_S), reraise=True)
 def _configs(admin: AdminClient, names: list[str]) -> dict[str, dict[str, ConfigEntry]]:
     """The topics' settings; a topic that was just created is known to the brokers only a moment later."""
     resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
@@ -93,7 +93,7 @@ def _await_leaders(settings: KafkaSettings, partitions: Mapping[str, int]) -> No
     """Return once every partition of the topics has a leader that answers: before, clients would only be refused."""
     consumer = Consumer(settings.librdkafka() | {"group.id": f"{settings.topic_prefix}incidents-provision"})
     answered = retry(
-        retry=retry_if_exception(_is_too_early), wait=wait_fixed(0.1), stop=stop_after_delay(_TIMEOUT_S), reraise=True
+        retry=retry_if_exception(is_too_early), wait=wait_fixed(0.1), stop=stop_after_delay(_TIMEOUT_S), reraise=True
     )(lambda partition: consumer.get_watermark_offsets(partition, timeout=_TIMEOUT_S))
     try:
         for name, count in partitions.items():
