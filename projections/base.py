@@ -73,6 +73,20 @@ class Projection(Protocol):
         """
 
 
+class Rebuildable(Projection, Protocol):
+    """A read model: it has generations, and can be filled from the beginning of the log.
+
+    ``keyed`` says that filling needs the keys of the tables; without them the rows are only ever appended.
+    """
+
+    @property
+    def keyed(self) -> bool:
+        """Whether the tables need their keys while they are being filled."""
+
+    def fill(self, connection: Connection, records: Sequence[Record]) -> int:
+        """As ``apply``, for records that no row of the tables comes from yet."""
+
+
 def instant(milliseconds: int) -> datetime:
     """The instant as PostgreSQL stores it; what lies outside the years 1 to 9999 is moved to their end."""
     if not _FIRST_MS <= milliseconds <= _LAST_MS:
