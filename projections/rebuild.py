@@ -29,7 +29,7 @@ from projections.digests import Differences, Table
 from projections.filling import Held, LogBeginsLater, Task
 from projections.generations import Generation
 from projections.registry import READ_MODELS, rebuildable
-from projections.sources import Source
+from projections.sources import Reading, Source
 from projections.swapping import Pairs, live_positions, swap
 from streams.domain.errors import IncidentsError
 from streams.runtime.settings import DatabaseSettings
@@ -325,7 +325,7 @@ class Rebuild:
 class _Following:
     """A generation that is brought up to what the live one shows."""
 
-    def __init__(self, held: Held, reading: filling.Reading) -> None:
+    def __init__(self, held: Held, reading: Reading) -> None:
         self._held = held
         self._reading = reading
 

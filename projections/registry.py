@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from projections.alerts import Alerts
 from projections.base import Projection, Rebuildable
@@ -10,6 +10,14 @@ from projections.incidents import Incidents
 from projections.outbox import Outbox, OutboxResults
 from projections.timeline import Timeline
 from projections.timers import Timers
+
+_READ_MODELS: dict[str, Callable[[int], Rebuildable]] = {
+    "timeline_entries": Timeline,
+    "incidents": Incidents,
+    "alerts": Alerts,
+}
+READ_MODELS = tuple(_READ_MODELS)
+"""The projections that have generations, in the order in which they write; the others belong to ``ops``."""
 
 
 def projections() -> tuple[Projection, ...]:
@@ -19,11 +27,7 @@ def projections() -> tuple[Projection, ...]:
 
 def rebuildable(name: str, generation: int) -> Rebuildable:
     """A generation of one of the read models; raises ``KeyError`` for any other name."""
-    return {"timeline_entries": Timeline, "incidents": Incidents, "alerts": Alerts}[name](generation)
-
-
-READ_MODELS = ("timeline_entries", "incidents", "alerts")
-"""The projections that have generations, in the order in which they write; the others belong to ``ops``."""
+    return _READ_MODELS[name](generation)
 
 
 def of_generations(chosen: Sequence[Projection], active: Mapping[str, int]) -> tuple[Projection, ...]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from collections.abc import Iterator
 
 from confluent_kafka import Producer
 
@@ -85,13 +84,13 @@ def projecting(kafka: KafkaSettings, database: DatabaseSettings) -> Iterator[Pro
     assert not failed, failed
 
 
-def wait_projected(owner: Connection, count: int, view: str = "read.timeline_entries") -> None:
+def wait_projected(owner: Connection, count: int) -> None:
     """Wait until readers see so many events."""
 
     def there() -> bool:
-        return owner.execute(f"SELECT count(*) FROM {view}".encode()).fetchone() == (count,)
+        return owner.execute("SELECT count(*) FROM read.timeline_entries").fetchone() == (count,)
 
-    wait_until(there, f"{count} rows in {view}")
+    wait_until(there, f"{count} events projected")
 
 
 def run(
