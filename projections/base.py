@@ -24,6 +24,10 @@ class SequenceGap(IncidentsError):  # noqa: N818  says what is wrong, as the oth
     """A sequence of the record is broken (R5): going on would show a history with a hole in it."""
 
 
+class LogBeginsLater(IncidentsError):  # noqa: N818
+    """The log no longer (or not yet) holds the offset to go on from, and nothing else does: rows would be missing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """One decoded record of a topic; ``json`` is its data as ``decoding.jsonb`` returns it."""

@@ -17,20 +17,15 @@ import tenacity
 from confluent_kafka import KafkaException
 
 from projections import checkpoints
-from projections.base import Projection, Rebuildable, Record, SequenceGap
+from projections.base import LogBeginsLater, Projection, Rebuildable, Record, SequenceGap
 from projections.checkpoints import Checkpoint
 from projections.connections import Connection, connect
 from projections.registry import rebuildable
 from projections.sources import Reading, Source
 from projections.writer import TRANSIENT
-from streams.domain.errors import IncidentsError
 from streams.runtime.settings import DatabaseSettings
 
 _ATTEMPTS = 5
-
-
-class LogBeginsLater(IncidentsError):  # noqa: N818  says what is wrong, as the other errors do
-    """The log no longer holds the offset to go on from, and nothing else does: rows would be missing."""
 
 
 @dataclass(frozen=True, slots=True)

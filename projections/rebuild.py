@@ -22,11 +22,11 @@ from typing import Protocol
 import psycopg
 
 from projections import digests, filling, generations
-from projections.base import Rebuildable
+from projections.base import LogBeginsLater, Rebuildable
 from projections.checkpoints import active
 from projections.connections import Connection, connect
 from projections.digests import Differences, Table
-from projections.filling import Held, LogBeginsLater, Task
+from projections.filling import Held, Task
 from projections.generations import Generation
 from projections.registry import READ_MODELS, rebuildable
 from projections.sources import Reading, Source

@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from projections.base import Projection, Record
+from projections.base import LogBeginsLater, Projection, Record
 from projections.checkpoints import Fenced
 from projections.connections import connect
 from projections.decoding import decode
@@ -39,10 +39,6 @@ _LOG = structlog.get_logger()
 
 class PoisonedRecord(IncidentsError):  # noqa: N818  says what is wrong, as the other errors do
     """A record that the orchestrator should never have written: somebody must look before anything goes on."""
-
-
-class LogBeginsLater(IncidentsError):  # noqa: N818
-    """The log no longer (or not yet) holds the offset to go on from: rows would be missing."""
 
 
 class Projector:
