@@ -52,17 +52,18 @@ class Timed:
 
     def seconds(self) -> dict[str, float]:
         """How long each took."""
-        ends = [began for _, began in self.began[1:]] + [time.perf_counter()]
-        return {what: round(end - began, 2) for (what, began), end in zip(self.began, ends, strict=True)}
+        ends = [began for _, began in self.began[1:]]
+        return {what: round(end - began, 2) for (what, began), end in zip(self.began, ends, strict=False)}
 
 
 def rebuilt(source: KafkaSource, database: DatabaseSettings, jobs: int, *, force: bool) -> tuple[Report, Timed]:
     """One run."""
     with rebuild.alone(database) as owner:
         timed = Timed()
-        return Rebuild(owner, source, database, timed, jobs=jobs).run(
-            rebuild.plan(owner, source), force=force, keep=0
-        ), timed
+        run = Rebuild(owner, source, database, timed, jobs=jobs)
+        report = run.run(rebuild.plan(owner, source), force=force, keep=0)
+        timed.phase("done")
+        return report, timed
 
 
 def from_memory(task: Task) -> tuple[int, float, float]:
@@ -89,8 +90,8 @@ def _worker(ready: Any) -> None:
     filling.end_with_parent()
 
 
-def copy_limit(source: KafkaSource, database: DatabaseSettings, ends: dict[int, int], jobs: int) -> float:
-    """Events a second of the same writing, with as many processes, from memory."""
+def copy_limit(source: KafkaSource, database: DatabaseSettings, ends: dict[int, int]) -> float:
+    """Events a second of the same writing from memory, one process a partition."""
     names = tuple((name, 99) for name in READ_MODELS)
     with connect(database, "owner", name="bench", autocommit=True) as owner:
         serving = {one.projection: one.number for one in generations.listed(owner) if one.state == "active"}
@@ -102,7 +103,6 @@ def copy_limit(source: KafkaSource, database: DatabaseSettings, ends: dict[int, 
         len(tasks), mp_context=context, initializer=_worker, initargs=(context.Barrier(len(tasks)),)
     ) as pool:
         found: Sequence[tuple[int, float, float]] = list(pool.map(from_memory, tasks))
-    del jobs
     return sum(count for count, _, _ in found) / (max(end for *_, end in found) - min(began for _, began, _ in found))
 
 
@@ -119,7 +119,7 @@ def measure(arguments: argparse.Namespace, kafka: KafkaSettings, database: Datab
     report, timed = rebuilt(source, database, arguments.jobs, force=False)
     if not (report.equal and report.swapped):
         raise SystemExit(f"not equal: {report}")
-    limit = copy_limit(source, database, ends, arguments.jobs)
+    limit = copy_limit(source, database, ends)
     speed = report.events / report.seconds
     return {
         "events": report.events,

@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -46,7 +46,7 @@ def servers() -> Iterator[tuple[KafkaSettings, DatabaseSettings]]:
 
 
 @contextmanager
-def _own(named: os._Environ[str] | dict[str, str]) -> Iterator[tuple[KafkaSettings, DatabaseSettings]]:
+def _own(named: Mapping[str, str]) -> Iterator[tuple[KafkaSettings, DatabaseSettings]]:
     tag = secrets.token_hex(4)
     kafka = KafkaSettings(bootstrap_servers=named["KAFKA_BOOTSTRAP_SERVERS"], topic_prefix=f"bench-{tag}-")
     url, name = named["DATABASE_URL"], sql.Identifier(f"bench_{tag}")
@@ -59,5 +59,6 @@ def _own(named: os._Environ[str] | dict[str, str]) -> Iterator[tuple[KafkaSettin
             yield kafka, database
         finally:
             connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
-            for future in AdminClient(kafka.librdkafka()).delete_topics(topics).values():
+            admin = AdminClient(kafka.librdkafka())  # kept while it works: without it the answers are lost
+            for future in admin.delete_topics(topics).values():
                 future.result(timeout=30)

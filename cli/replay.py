@@ -36,6 +36,7 @@ def command(
     """
     from itertools import islice
 
+    import schemas
     from cli.emitting import opened, paced
     from cli.errors import CommandError
     from cli.exit_codes import ExitCode
@@ -46,8 +47,8 @@ def command(
 
     apply()
     settings = KafkaSettings()
-    if to == f"topic:{topic}":
-        raise CommandError("a topic cannot be replayed into itself", ExitCode.USAGE)
+    if to in {f"topic:{settings.topic(spec.name)}" for spec in schemas.topics()}:
+        raise CommandError(f"{to}: only the product itself writes to its topics", ExitCode.USAGE)
     wanted = Wanted(
         _time("--since", since), _time("--until", until), partition, first, last, tenant, incident, tuple(type_ or ())
     )

@@ -71,13 +71,19 @@ def projected(kafka: KafkaSettings, database: DatabaseSettings, owner: Connectio
 def shape(owner: Connection, table: str) -> object:
     """Columns, keys, indexes, policies and grants of a table, without its generation."""
     queries = (
-        ("SELECT attname, format_type(atttypid, atttypmod), attnotnull, attcollation FROM pg_attribute"
-        " WHERE attrelid = %s::regclass AND attnum > 0 ORDER BY attnum"),
-        ("SELECT pg_get_indexdef(indexrelid), indisprimary, indisunique FROM pg_index WHERE indrelid = %s::regclass"
-        " ORDER BY 1"),
+        (
+            "SELECT attname, format_type(atttypid, atttypmod), attnotnull, attcollation FROM pg_attribute"
+            " WHERE attrelid = %s::regclass AND attnum > 0 ORDER BY attnum"
+        ),
+        (
+            "SELECT pg_get_indexdef(indexrelid), indisprimary, indisunique FROM pg_index WHERE indrelid = %s::regclass"
+            " ORDER BY 1"
+        ),
         "SELECT contype::text, pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = %s::regclass ORDER BY 2",
-        ("SELECT polname, polcmd::text, polroles, pg_get_expr(polqual, polrelid), pg_get_expr(polwithcheck, polrelid)"
-        " FROM pg_policy WHERE polrelid = %s::regclass"),
+        (
+            "SELECT polname, polcmd::text, polroles, pg_get_expr(polqual, polrelid),"
+            " pg_get_expr(polwithcheck, polrelid) FROM pg_policy WHERE polrelid = %s::regclass"
+        ),
         "SELECT relrowsecurity, relforcerowsecurity, relacl::text FROM pg_class WHERE oid = %s::regclass",
     )
     found = [[tuple(map(str, row)) for row in owner.execute(query, [table]).fetchall()] for query in queries]
