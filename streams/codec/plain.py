@@ -38,7 +38,11 @@ def _reader(data: type) -> Callable[[Mapping[str, Any]], Any]:
     converted = {name: found for name, hint in typing.get_type_hints(data).items() if (found := _conversion(hint))}
 
     def read(values: Mapping[str, Any]) -> Any:
-        given = dict(values) if values.keys() <= known else {k: v for k, v in values.items() if k in known}
+        if not values.keys() <= known:
+            values = {name: value for name, value in values.items() if name in known}
+        if not converted:
+            return data(**values)
+        given = dict(values)
         for name, convert in converted.items():
             if name in given:
                 given[name] = convert(given[name])
