@@ -25,9 +25,9 @@ def command(
     from cli.stopping import stop_on_signals
     from infra.local.environment import apply
     from projections import migrate
-    from projections.base import SequenceGap
+    from projections.base import LogBeginsLater, SequenceGap
     from projections.checkpoints import Fenced
-    from projections.runner import LogBeginsLater, PoisonedRecord, Projector
+    from projections.runner import PoisonedRecord, Projector
     from streams.runtime.health import serve
     from streams.runtime.logging import configure
     from streams.runtime.settings import DatabaseSettings, KafkaSettings

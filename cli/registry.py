@@ -37,6 +37,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("scheduler", "cli.scheduler:command", PROCESSES),
     Command("migrate", "cli.migrate:command", DATA),
     Command("topics", "cli.topics:command", DATA),
+    Command("rebuild", "cli.rebuild:command", DATA),
+    Command("replay", "cli.replay:command", DATA),
     Command("dlq", "cli.dlq:app", DATA),
     Command("doctor", "cli.doctor:command", DATA),
     Command("tenant", "cli.tenant:app", DATA),
@@ -46,6 +48,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("what-if", "cli.what_if:command", USE),
     Command("demo", "cli.demo:command", USE),
     Command("send", "cli.send:command", USE),
+    Command("show", "cli.show:command", USE),
     Command("tail", "cli.tail:command", USE),
     Command("watch", "cli.watch:command", USE),
 )

@@ -8,12 +8,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from projections.base import Projection, Record
+from projections.base import LogBeginsLater, Projection, Record
+from projections.checkpoints import Fenced
 from projections.connections import connect
 from projections.decoding import decode
 from projections.registry import projections as registered
@@ -38,10 +40,6 @@ _LOG = structlog.get_logger()
 
 class PoisonedRecord(IncidentsError):  # noqa: N818  says what is wrong, as the other errors do
     """A record that the orchestrator should never have written: somebody must look before anything goes on."""
-
-
-class LogBeginsLater(IncidentsError):  # noqa: N818
-    """The log no longer (or not yet) holds the offset to go on from: rows would be missing."""
 
 
 class Projector:
@@ -82,6 +80,7 @@ class Projector:
         self._watchdog.start()
         self._consumer = Consumer({**_consumer_config(self._kafka, self._slot), "error_cb": self._noticed})
         try:
+            self._writer.renew()
             self._consumer.subscribe(list(self._topics), on_assign=self._assigned, on_revoke=self._revoked)
             busy = False
             while not self._stop.is_set():
@@ -143,16 +142,35 @@ class Projector:
         return [*first, *self._consumer.consume(_BATCH - 1, _DRAIN_S)] if first else []
 
     def _assigned(self, consumer: Any, partitions: list[Any]) -> None:
-        for partition in partitions:
-            key = self._topics[partition.topic], partition.partition
-            partition.offset = self._writer.claim(key, lambda p=partition: self._log_start(p))  # type: ignore[misc]
-            self._positions[key] = partition.offset
+        wanted = {(self._topics[partition.topic], partition.partition): partition for partition in partitions}
+        for key, offset in self._claimed(wanted).items():
+            wanted[key].offset = self._positions[key] = offset
             self._blocked.pop(key, None)
         _LOG.info("projector.assigned", partitions=[f"{p.topic}[{p.partition}]@{p.offset}" for p in partitions])
         metrics.PROJECTOR_PAUSED_PARTITIONS.set(len(self._blocked))
         consumer.assign(partitions)
         self._joined = True
         self._kafka_problem = ""
+
+    def _claimed(self, wanted: Mapping[Partition, Any]) -> dict[Partition, int]:
+        """Take the partitions over, in the generations that readers see; returns the offsets to read from."""
+        while True:
+            try:
+                return {key: self._writer.claim(key, partial(self._log_start, there)) for key, there in wanted.items()}
+            except Fenced:
+                if not self._writer.renew():
+                    raise
+
+    def _go_on(self) -> None:
+        """After a swap: write what readers see now, from where that stands; what was read and not written is dropped.
+
+        It is read again, so that nothing is passed over.
+        """
+        held = {key: TopicPartition(self._kafka.topic(key[0]), key[1]) for key in self._positions}
+        for key, offset in self._claimed(held).items():
+            held[key].offset = self._positions[key] = offset
+            self._consumer.seek(held[key])
+        _LOG.info("projector.renewed", partitions=[f"{p.topic}[{p.partition}]@{p.offset}" for p in held.values()])
 
     def _revoked(self, _consumer: Any, partitions: list[Any]) -> None:
         keys = [(self._topics[partition.topic], partition.partition) for partition in partitions]
@@ -197,7 +215,13 @@ class Projector:
 
     def _write(self, batch: Mapping[Partition, Sequence[Record]], newest: Mapping[Partition, int]) -> None:
         started = time.perf_counter()
-        self._writer.write(batch)
+        try:
+            self._writer.write(batch)
+        except Fenced:
+            if not self._writer.renew():
+                raise
+            self._go_on()
+            return
         metrics.PROJECTOR_TRANSACTION_SECONDS.observe(time.perf_counter() - started)
         metrics.PROJECTOR_BATCH_RECORDS.observe(sum(map(len, batch.values())))
         for (topic, partition), milliseconds in newest.items():
