@@ -29,6 +29,9 @@ POSITION_FORMAT = 1
 ATTEMPTS = 3
 """How often a batch is tried at one position before it is cut in halves."""
 
+MARKERS_S = 20.0
+"""How long the state that this owner committed may take to show; then the process ends and begins anew."""
+
 DECISION_FAILED = "decision-failed"
 BATCH_FAILED = "batch-failed"
 
@@ -150,12 +153,23 @@ class Partition:
 
     def _restore(self) -> None:
         began = time.perf_counter()
-        self._processor.reset()
-        self.position = 0
-        read = restore(self._settings, self._state, self.number, self._load)
+        committed = self.position
+        read = self._read_state()
+        while self.position < committed:
+            # A commit answers before its markers are written, and until then readers of committed records end before
+            # it: going on from there would decide the next batch on the state before the last one.
+            if time.perf_counter() - began > MARKERS_S:
+                raise Unavailable(f"{self._state}[{self.number}] does not show position {committed} that was committed")
+            time.sleep(0.02)
+            read = self._read_state()
         seconds = time.perf_counter() - began
         metrics.ORCHESTRATOR_RESTORE_SECONDS.labels(self._label).set(seconds)
         self._log.info("restored", records=read, position=self.position, seconds=round(seconds, 3))
+
+    def _read_state(self) -> int:
+        self._processor.reset()
+        self.position = 0
+        return restore(self._settings, self._state, self.number, self._load)
 
     def _load(self, key: bytes, value: bytes | None) -> None:
         if key != POSITION:

@@ -14,6 +14,7 @@ from streams.runtime.partition import Partition
 from streams.runtime.settings import KafkaSettings
 from tests.harness.kafka import own_topics
 from tests.harness.record import StoredRecord, check_record, read_topic, send, signals
+from tests.harness.waiting import wait_until
 
 pytestmark = pytest.mark.stack
 
@@ -106,6 +107,7 @@ def test_a_place_without_a_letter_is_named(settings: KafkaSettings, place: str) 
 def test_a_mark_is_no_letter(settings: KafkaSettings) -> None:
     decided(settings, sent(settings, 2), bad=[0])
     store = DeadLetters(settings)
+    wait_until(lambda: list(store.letters()), "the letter shows (a commit answers before its markers are written)")
     (letter,) = store.letters()
     store.mark([letter], Mark("dropped", 5, "operator:ada"))
     marks = [r for r in read_topic(settings, "incident-intake-dlq") if "dlq_state" in dict(r.headers)]

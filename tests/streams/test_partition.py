@@ -16,8 +16,8 @@ from streams.domain import alerts
 from streams.domain.envelope import Envelope
 from streams.domain.errors import UnknownSchema
 from streams.runtime.partition import BATCH_FAILED, DECISION_FAILED, POSITION, Partition
-from streams.runtime.ports import Record, Writes
-from streams.runtime.restore import LogTruncated
+from streams.runtime.ports import Record, Turn, Writes
+from streams.runtime.restore import LogTruncated, restore
 from streams.runtime.settings import KafkaSettings
 from streams.runtime.transaction import Fenced
 from tests.harness.kafka import own_topics
@@ -100,6 +100,37 @@ def snapshot(processor: Orchestrator) -> object:
         )
         for name, tenant in tenants.items()
     }
+
+
+def test_after_a_failed_batch_the_state_is_never_that_of_before_the_last_commit(
+    settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A commit answers before its markers are written: for a moment readers see the topic as it was before."""
+    records = sent(settings, 20)
+    reads: list[int] = []
+
+    def late(kafka: KafkaSettings, topic: str, number: int, load: Callable[[bytes, bytes | None], None]) -> int:
+        reads.append(number)
+        return 0 if len(reads) in {2, 3} else restore(kafka, topic, number, load)
+
+    class FailsOnce(Orchestrator):
+        failed = False
+
+        def turn(self, first: int, last: int) -> Turn:
+            if first > records[0].offset and not self.failed:
+                self.failed = True
+                raise RuntimeError("a batch that fails once")
+            return super().turn(first, last)
+
+    monkeypatch.setattr("streams.runtime.partition.restore", late)
+    number = records[0].partition
+    with opened(settings, number, FailsOnce(settings, number)) as partition:
+        partition.turn(records[:10])
+        partition.turn(records[10:])
+        assert partition.position == records[-1].offset + 1
+    assert len(reads) == 4, "at the start, twice as it was before, and as it is"
+    assert set(check_record(settings).deliveries.values()) == {1}
+    assert len(check_record(settings).deliveries) == 20
 
 
 def test_a_former_owner_is_fenced(settings: KafkaSettings) -> None:
