@@ -48,17 +48,17 @@ def command(
     if not chosen:
         raise CommandError(f"no fault is called {only!r}; there are: {', '.join(fault.name for fault in kinds)}")
     plan = Plan(steps, seed, chosen, rate, brokers, together=together)
-    outcome = torture(plan, lambda line: console.print(line, markup=False, highlight=False))
+    outcome = torture(plan, lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True))
     _show(outcome)
     if results:
         Path(results).write_text(report.markdown(outcome, f"incidents {' '.join(sys.argv[1:])}"))
     if outcome.violations:
         for line in report.violations(outcome):
             console.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
-        report.keep(outcome)
+    kept = report.keep_if_failed(outcome)
     print_json(report.as_json(outcome))
-    if outcome.violations:
-        raise CommandError(f"{outcome.violations} violations; evidence and logs: {report.keep(outcome).parent}")
+    if kept is not None:
+        raise CommandError(f"{outcome.violations} violations; evidence and logs: {kept.parent}")
 
 
 def _try_out(name: str, seed: int) -> None:
@@ -76,7 +76,11 @@ def _try_out(name: str, seed: int) -> None:
     tried = []
     for bug in bugs:
         console.print(f"planted: {bug.name} ({bug.breaks})", markup=False, highlight=False)
-        tried.append(guards.try_out(bug, seed, lambda line: console.print(f"  {line}", markup=False, highlight=False)))
+        tried.append(
+            guards.try_out(
+                bug, seed, lambda line: console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
+            )
+        )
     rows = [
         (one.bug.name, "caught" if one.caught else "NOT CAUGHT", *report.violations(one.outcome)[:1]) for one in tried
     ]
