@@ -94,6 +94,8 @@ class Worker:
         self._spec = spec
         self._input = settings.topic(spec.input_topic)
         self._lanes: dict[int, _Lane] = {}
+        self._opening: dict[int, asyncio.Task[None]] = {}
+        self._wanted: frozenset[int] = frozenset()
         self._assigned = False
         self._showing: asyncio.Task[None] | None = None
         self._threads = ThreadPoolExecutor(thread_name_prefix="lane")
@@ -199,17 +201,27 @@ class Worker:
 
     async def _positions(self, numbers: list[int]) -> Mapping[int, int]:
         """Open the partitions that are new here, keep those that stayed, close those that left."""
+        self._wanted = frozenset(numbers)
         for number in [number for number in self._lanes if number not in numbers]:
             self._close(self._lanes.pop(number))
-        opened = await asyncio.gather(*(self._open(number) for number in numbers if number not in self._lanes))
-        for lane in opened:
-            lane.task = asyncio.create_task(self._work(lane))
-            self._lanes[lane.partition.number] = lane
+        await asyncio.gather(*(self._opened(number) for number in numbers if number not in self._lanes))
         self._assigned = True
         if self._showing is None:
             self._showing = asyncio.create_task(self._show())
         log.info("assigned", partitions={n: lane.partition.position for n, lane in self._lanes.items()})
         return {number: lane.partition.position for number, lane in self._lanes.items()}
+
+    def _opened(self, number: int) -> asyncio.Future[None]:
+        """Done once the partition is open here; it is opened once, however many assignments ask for it meanwhile.
+
+        Faust asks again when a rebalance follows another, and cancels who asked: opened twice, the second would fence
+        the first, in this very process.
+        """
+        task = self._opening.get(number)
+        if task is None:
+            task = self._opening[number] = asyncio.create_task(self._open(number))
+            task.add_done_callback(lambda _: self._opening.pop(number))
+        return asyncio.shield(task)
 
     async def _show(self) -> None:
         """Tell the group where the partitions are, for lag displays and admission; never read back (R3)."""
@@ -221,7 +233,7 @@ class Worker:
             await consumer.show_positions({tp: at for tp, at in here.items() if shown.get(tp) != at})
             shown = here
 
-    async def _open(self, number: int) -> _Lane:
+    async def _open(self, number: int) -> None:
         spec = self._spec
 
         def open_() -> Partition:
@@ -235,11 +247,16 @@ class Worker:
             )
 
         try:
-            return _Lane(await asyncio.get_running_loop().run_in_executor(self._threads, open_))
+            lane = _Lane(await asyncio.get_running_loop().run_in_executor(self._threads, open_))
         except (IncidentsError, KafkaException) as error:
             log.critical("partition cannot be opened", partition=number, why=repr(error))
             sys.stderr.flush()
             os._exit(EXIT_FATAL)
+        if number not in self._wanted:  # it went to another worker meanwhile
+            self._close(lane)
+            return
+        lane.task = asyncio.create_task(self._work(lane))
+        self._lanes[number] = lane
 
     def _close(self, lane: _Lane) -> None:
         if lane.task is not None:

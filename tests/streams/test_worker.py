@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from streams.agents.orchestrator import APPLICATION
+from streams.agents.orchestrator import APPLICATION, INTAKE, STATE, Orchestrator
 from streams.runtime.settings import KafkaSettings
+from streams.runtime.worker import AgentSpec, Worker
 from tests.harness.kafka import own_topics
 from tests.harness.record import check_record, read_topic, send, signals
 from tests.harness.waiting import wait_until
@@ -42,6 +45,30 @@ def test_a_worker_killed_in_the_middle_leaves_no_gap_and_no_repeat(settings: Kaf
         wait_until(lambda: decided(settings) == 40_000, "all decided after the restart", 60, every=1)
     checked = check_record(settings)
     assert set(checked.deliveries.values()) == {1}
+
+
+async def test_a_partition_that_is_asked_for_twice_is_opened_once(settings: KafkaSettings) -> None:
+    """Rebalances that follow one another ask again before the first answer, and cancel it."""
+    opened: Counter[int] = Counter()
+
+    def make(number: int) -> Orchestrator:
+        opened[number] += 1
+        return Orchestrator(settings, number)
+
+    worker = Worker(settings, AgentSpec(APPLICATION, INTAKE, STATE, make), "test")
+    cancelled = asyncio.create_task(worker._positions([0, 1, 2]))
+    await asyncio.sleep(0)  # it has begun to open them
+    second = asyncio.create_task(worker._positions([0, 1]))
+    await asyncio.sleep(0)
+    cancelled.cancel()
+    assert await second == {0: 0, 1: 0}
+    assert await worker._positions([0, 1]) == {0: 0, 1: 0}
+    assert await worker._positions([]) == {}
+    await asyncio.gather(*worker._opening.values())
+    assert opened == {0: 1, 1: 1, 2: 1}
+    assert worker._lanes == {}, "what went away while it was opened is closed"
+    assert worker._showing is not None
+    worker._showing.cancel()
 
 
 def test_a_second_worker_takes_over_and_a_graceful_stop_is_quick(settings: KafkaSettings, tmp_path: Path) -> None:
