@@ -80,12 +80,22 @@ def _tuples(data: type) -> tuple[str, ...]:
     return tuple(n for n, hint in hints.items() if typing.get_origin(hint) is tuple and n not in _nested(data))
 
 
-def _from_dict(data: type, record: dict[str, Any]) -> Any:
-    for name, item in _nested(data).items():
-        record[name] = tuple(_from_dict(item, entry) for entry in record[name])
-    for name in _tuples(data):
-        record[name] = tuple(record[name])
-    return data(**record)
+@cache
+def _from_dict(data: type) -> Callable[[dict[str, Any]], Any]:
+    """A function from what fastavro reads to an instance; it keeps the dictionary."""
+    nested, tuples = _nested(data), _tuples(data)
+    if not nested and not tuples:
+        return lambda record: data(**record)
+    convert = {name: _from_dict(item) for name, item in nested.items()}
+
+    def instance(record: dict[str, Any]) -> Any:
+        for name, read in convert.items():
+            record[name] = tuple([read(entry) for entry in record[name]])
+        for name in tuples:
+            record[name] = tuple(record[name])
+        return data(**record)
+
+    return instance
 
 
 @cache
@@ -140,4 +150,4 @@ def decode(type_: str, uri: str, value: bytes) -> Any:
         raise InvalidEvent("undecodable-data", f"{type_}: {type(error).__name__}: {error}") from error
     if buffer.tell() != len(value):
         raise InvalidEvent("undecodable-data", f"{type_}: {len(value) - buffer.tell()} bytes too many")
-    return _from_dict(spec.data, typing.cast("dict[str, Any]", record))
+    return _from_dict(spec.data)(typing.cast("dict[str, Any]", record))
