@@ -24,6 +24,9 @@ NETWORK = {
 
 STATEMENT_TIMEOUT_MS: dict[DatabaseRole, int] = {"owner": 0, "api": 10_000, "projector": 60_000}
 LOCK_TIMEOUT_MS: dict[DatabaseRole, int] = {"owner": 0, "api": 2_000, "projector": 10_000}
+IDLE_TRANSACTION_MS: dict[DatabaseRole, int] = {"owner": 0, "api": 5_000, "projector": 5_000}
+"""A process that froze in a transaction, or whose host is gone, holds its locks no longer than that: somebody waits to
+take its work over."""
 
 Connection = psycopg.Connection[TupleRow]
 AsyncConnection = psycopg.AsyncConnection[TupleRow]
@@ -54,6 +57,7 @@ def parameters(settings: DatabaseSettings, role: DatabaseRole, application_name:
         options.append(f"-c role={set_role}")
     options.append(f"-c statement_timeout={STATEMENT_TIMEOUT_MS[role]}")
     options.append(f"-c lock_timeout={LOCK_TIMEOUT_MS[role]}")
+    options.append(f"-c idle_in_transaction_session_timeout={IDLE_TRANSACTION_MS[role]}")
     options.append("-c timezone=UTC")
     given = {**NETWORK, **arguments}
     return {**given, "options": " ".join(options).strip(), "application_name": application_name}

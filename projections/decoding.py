@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Any, TypeVar
 
 import orjson
@@ -15,7 +16,7 @@ from streams.domain.catalogue import Topic
 from streams.domain.envelope import Envelope
 
 _REPLACEMENT = "\ufffd"
-_ENVELOPE_TEXTS = tuple(field.name for field in dataclasses.fields(Envelope) if field.type == "str")
+_TEXTS_OF = attrgetter(*(field.name for field in dataclasses.fields(Envelope) if field.type == "str"))
 
 T = TypeVar("T")
 
@@ -38,7 +39,7 @@ def record_of(topic: Topic, partition: int, offset: int, envelope: Envelope, dat
     if b"\\u0000" in json:
         data = _clean(data)
         json = jsonb(data)
-    if any("\0" in getattr(envelope, name) for name in _ENVELOPE_TEXTS):
+    if "\0" in "".join(_TEXTS_OF(envelope)):
         envelope = _clean(envelope)
     return Record(topic, partition, offset, envelope, data, json)
 

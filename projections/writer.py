@@ -20,7 +20,7 @@ from projections.sequences import TenantSequences
 from streams.domain.catalogue import Topic
 from streams.runtime.metrics import PROJECTOR_ROWS
 
-TRANSIENT = (psycopg.OperationalError, psycopg.InterfaceError)
+TRANSIENT = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.IdleInTransactionSessionTimeout)
 """Absence of the server, a lost connection, deadlock, time limits: the same again may work."""
 
 _LOG = structlog.get_logger()

@@ -43,6 +43,7 @@ class Fault:
     """A kind: while ``active`` it is in force, and when it is left it is healed.
 
     ``sign`` is what must work again; with ``heals`` the time counts from the healing, since nothing can before.
+    ``part`` is what it is done to: faults of different parts can be in force together.
     """
 
     name: str
@@ -50,3 +51,4 @@ class Fault:
     sign: Sign = "flow"
     heals: bool = False
     weight: int = 1
+    part: str = "elsewhere"

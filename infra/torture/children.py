@@ -118,10 +118,6 @@ class Children:
         """SIGKILL; it is started again by the watch."""
         self.send_signal(name, signal.SIGKILL)
 
-    def expect_end(self, name: str, *, expected: bool = True) -> None:
-        """The next end of a process is part of a fault."""
-        self._children[name].ordered = expected
-
     def note_frozen(self, name: str) -> None:
         """The process has stopped itself and is to be resumed as if it had been sent SIGSTOP."""
         self._children[name].paused = True
@@ -195,8 +191,9 @@ class Children:
         now = time.monotonic()
         if child.process is not None and (code := child.process.poll()) is not None:
             lived = now - child.started
-            self.ends.append(Ended(child.name, code, round(lived, 1), child.ordered or not child.wanted, time.time()))
-            child.failures = 1 if lived >= STABLE_SECONDS or child.ordered else child.failures + 1
+            ordered = child.ordered or not child.wanted or code == -signal.SIGKILL  # a fail point kills from within
+            self.ends.append(Ended(child.name, code, round(lived, 1), ordered, time.time()))
+            child.failures = 1 if lived >= STABLE_SECONDS or ordered else child.failures + 1
             child.process, child.ordered, child.paused = None, False, False
             child.start_at = now + restart_delay(child.failures)
         if child.process is None and child.wanted and now >= child.start_at:

@@ -117,31 +117,45 @@ async def _provider(arena: Arena, fault: dict[str, Any]) -> AsyncIterator[None]:
 
 
 KILLED = ("worker", "projector", "dispatcher", "scheduler", "api")
+PROVIDER: dict[str, dict[str, Any]] = {
+    "429": {"kind": "status", "status": 429, "headers": {"Retry-After": "1"}, "times": 3},
+    "500": {"kind": "status", "status": 500, "times": 2},
+    "closes after the work": {"kind": "drop_after", "times": 3},
+    "slow": {"kind": "slow", "seconds": 2.0, "times": 3},
+}
+
 RANDOM: tuple[Fault, ...] = (
-    *(Fault(f"kill {kind}", partial(_killed, kind=kind), SIGNS.get(kind, "flow"), weight=4) for kind in KILLED),
-    *(Fault(f"stop {kind}", partial(_stopped_in_order, kind=kind), SIGNS.get(kind, "flow")) for kind in KILLED),
-    Fault("pause worker", partial(_paused, kind="worker", seconds=PAUSE_S), weight=2),
-    Fault("pause projector", partial(_paused, kind="projector", seconds=PAUSE_S), weight=2),
-    Fault("pause dispatcher", partial(_paused, kind="dispatcher", seconds=LEASE_PAUSE_S), "effect", weight=2),
-    Fault("pause scheduler", partial(_paused, kind="scheduler", seconds=2.0), "timer", heals=True),
-    Fault("pause api", partial(_paused, kind="api", seconds=3.0), heals=True),
-    Fault("worker joins and leaves", partial(_joined, number=signal.SIGTERM)),
-    Fault("worker joins and is killed", partial(_joined, number=signal.SIGKILL)),
-    Fault("kill postgres", partial(_server_killed, name="postgres"), weight=2),
-    Fault("objects down", _objects_down),
-    Fault(
-        "provider 429",
-        partial(_provider, fault={"kind": "status", "status": 429, "headers": {"Retry-After": "1"}, "times": 3}),
-        "effect",
+    *(
+        Fault(f"kill {kind}", partial(_killed, kind=kind), SIGNS.get(kind, "flow"), weight=4, part=kind)
+        for kind in KILLED
     ),
-    Fault("provider 500", partial(_provider, fault={"kind": "status", "status": 500, "times": 2}), "effect"),
-    Fault("provider closes after the work", partial(_provider, fault={"kind": "drop_after", "times": 3}), "effect"),
-    Fault("provider slow", partial(_provider, fault={"kind": "slow", "seconds": 2.0, "times": 3}), "effect"),
+    *(
+        Fault(f"stop {kind}", partial(_stopped_in_order, kind=kind), SIGNS.get(kind, "flow"), part=kind)
+        for kind in KILLED
+    ),
+    Fault("pause worker", partial(_paused, kind="worker", seconds=PAUSE_S), weight=2, part="worker"),
+    Fault("pause projector", partial(_paused, kind="projector", seconds=PAUSE_S), weight=2, part="projector"),
+    Fault(
+        "pause dispatcher",
+        partial(_paused, kind="dispatcher", seconds=LEASE_PAUSE_S),
+        "effect",
+        weight=2,
+        part="dispatcher",
+    ),
+    Fault("pause scheduler", partial(_paused, kind="scheduler", seconds=2.0), "timer", heals=True, part="scheduler"),
+    Fault("pause api", partial(_paused, kind="api", seconds=3.0), heals=True, part="api"),
+    Fault("worker joins and leaves", partial(_joined, number=signal.SIGTERM), part="worker"),
+    Fault("worker joins and is killed", partial(_joined, number=signal.SIGKILL), part="worker"),
+    Fault("kill postgres", partial(_server_killed, name="postgres"), weight=2, part="postgres"),
+    Fault("objects down", _objects_down, part="objects"),
+    *(
+        Fault(f"provider {name}", partial(_provider, fault=fault), "effect", part="provider")
+        for name, fault in PROVIDER.items()
+    ),
 )
 
-
-ONE_BROKER = (Fault("kill kafka", partial(_server_killed, name="kafka"), weight=2),)
-SEVERAL_BROKERS = (Fault("kill a broker", _broker_killed, weight=4),)
+ONE_BROKER = (Fault("kill kafka", partial(_server_killed, name="kafka"), weight=2, part="kafka"),)
+SEVERAL_BROKERS = (Fault("kill a broker", _broker_killed, weight=4, part="kafka"),)
 
 
 def faults(brokers: int = 1) -> tuple[Fault, ...]:
@@ -156,3 +170,21 @@ def deck(kinds: tuple[Fault, ...], steps: int, rng: random.Random) -> list[Fault
     rng.shuffle(once)
     weights = [fault.weight for fault in kinds]
     return (once + rng.choices(kinds, weights, k=max(0, steps - len(once))))[:steps]
+
+
+SERVERS = frozenset({"kafka", "postgres"})
+
+
+def rounds(kinds: tuple[Fault, ...], rng: random.Random) -> list[tuple[Fault, ...]]:
+    """Each kind once, several together: one of each part at a time, and while a server is hit nothing else is."""
+    shuffled = list(kinds)
+    rng.shuffle(shuffled)
+    found: list[tuple[Fault, ...]] = [(fault,) for fault in shuffled if fault.part in SERVERS]
+    parts: dict[str, list[Fault]] = {}
+    for fault in shuffled:
+        if fault.part not in SERVERS:
+            parts.setdefault(fault.part, []).append(fault)
+    longest = max((len(part) for part in parts.values()), default=0)
+    found += [tuple(part[number] for part in parts.values() if number < len(part)) for number in range(longest)]
+    rng.shuffle(found)
+    return found

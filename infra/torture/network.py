@@ -22,15 +22,13 @@ def network_faults() -> tuple[Fault, ...]:
     """Each fault on the way to each server."""
     found = []
     for server in ("kafka", "postgres"):
+        silent = partial(_silenced, server=server, conditions=SILENT, seconds=SILENT_S)
+        lost = partial(_silenced, server=server, conditions=LOST, seconds=LOST_S)
         found += [
-            Fault(f"{server} cut off", partial(_cut, server=server), heals=True),
-            Fault(f"{server} slow", partial(_conditions, server=server, conditions=SLOW)),
-            Fault(
-                f"{server} silent", partial(_silenced, server=server, conditions=SILENT, seconds=SILENT_S), heals=True
-            ),
-            Fault(
-                f"{server} answers lost", partial(_silenced, server=server, conditions=LOST, seconds=LOST_S), heals=True
-            ),
+            Fault(f"{server} cut off", partial(_cut, server=server), heals=True, part=server),
+            Fault(f"{server} slow", partial(_conditions, server=server, conditions=SLOW), part=server),
+            Fault(f"{server} silent", silent, heals=True, part=server),
+            Fault(f"{server} answers lost", lost, heals=True, part=server),
         ]
     return tuple(found)
 

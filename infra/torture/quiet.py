@@ -30,9 +30,11 @@ SELECT (SELECT count(*) FROM ops.outbox_events WHERE state = 'pending'),
 """
 
 
-async def until_quiet(world: World, subscribers: Sequence[Subscriber], report: Callable[[str], None]) -> None:
+async def until_quiet(
+    world: World, subscribers: Sequence[Subscriber], report: Callable[[str], None], limit_s: float = LIMIT_S
+) -> None:
     """Return once nothing moves any more and nothing waits; raises ``NoRecovery`` that names what still does."""
-    deadline = time.monotonic() + LIMIT_S
+    deadline = time.monotonic() + limit_s
     said = time.monotonic()
     last, since, waiting = "", time.monotonic(), "nothing was looked at"
     while True:
@@ -48,7 +50,7 @@ async def until_quiet(world: World, subscribers: Sequence[Subscriber], report: C
             said = time.monotonic()
             report(f"waiting: {waiting or now}")
         if time.monotonic() > deadline:
-            raise NoRecovery(f"not quiet after {LIMIT_S:.0f} s: {waiting or 'something still moves'}")
+            raise NoRecovery(f"not quiet after {limit_s:.0f} s: {waiting or 'something still moves'}")
         await asyncio.sleep(0.3)
 
 

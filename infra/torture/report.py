@@ -70,8 +70,10 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def keep(outcome: Outcome) -> Path:
+def keep_if_failed(outcome: Outcome) -> Path | None:
     """Write seed, steps and every violation beside the logs of a run that failed; the file."""
+    if not outcome.violations:
+        return None
     path = home_of(outcome.plan.seed) / "evidence.json"
     document = {
         "seed": outcome.plan.seed,

@@ -69,10 +69,14 @@ class World:
         if process is not None:
             process.kill()
             process.wait(10)
+        if name in self.ways:
+            self.ways[name].cut()  # nobody listens there, and clients back off as they would without a proxy
 
     def start_servers(self) -> None:
         """Start whatever server is not running, and wait until it answers."""
         local_stack.up(self.stack, local_stack.quiet)
+        for way in self.ways.values():
+            way.mend()
 
 
 def build(home: Path, held: ExitStack, report: Report, *, brokers: int = 1, planted: tuple[str, ...] = ()) -> World:

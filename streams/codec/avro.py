@@ -85,9 +85,11 @@ def _from_dict(data: type) -> Callable[[dict[str, Any]], Any]:
     if not nested and not plain:
         return lambda record: data(*get(record))
 
+    items = {name: _from_dict(item) for name, item in nested.items()}
+
     def convert(record: dict[str, Any]) -> Any:
-        for name, item in nested.items():
-            record[name] = tuple(map(_from_dict(item), record[name]))
+        for name, item in items.items():
+            record[name] = tuple(map(item, record[name]))
         for name in plain:
             record[name] = tuple(record[name])
         return data(*get(record))

@@ -21,7 +21,7 @@ _NUMBERS = ("sequence", "tenantsequence", "recordedtime")
 _NAMES = tuple(field.name for field in fields(Envelope))
 _PAIRS = tuple((f"ce_{name}", name in _NUMBERS) for name in _NAMES)
 _GET = attrgetter(*_NAMES)
-_BY_HEADER = {f"ce_{name}": name for name in _NAMES}
+_BY_HEADER = {f"ce_{name}": (name, name in _NUMBERS) for name in _NAMES}
 _FIXED: Headers = [("ce_specversion", b"1.0"), ("content-type", CONTENT_TYPE.encode())]
 
 
@@ -53,9 +53,10 @@ def decode_headers(headers: Iterable[tuple[str, bytes]] | None) -> tuple[Envelop
     schema = content_type = ""
     try:
         for header, value in headers or ():
-            name = _BY_HEADER.get(header)
-            if name is not None:
-                attributes[name] = int(value) if name in _NUMBERS else value.decode()
+            known = _BY_HEADER.get(header)
+            if known is not None:
+                name, is_number = known
+                attributes[name] = int(value) if is_number else value.decode()
             elif header == "ce_dataschema":
                 schema = value.decode()
             elif header == "content-type":

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 from streams.domain.errors import IncidentsError
 from streams.runtime.settings import KafkaSettings
@@ -24,6 +25,16 @@ _PASSING = (
     KafkaError._TRANSPORT,  # noqa: SLF001  its only name
     KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001  its only name
 )
+
+
+def _is_passing(error: BaseException) -> bool:
+    return isinstance(error, KafkaException) and error.args[0].code() in _PASSING
+
+
+_patiently = retry(
+    retry=retry_if_exception(_is_passing), wait=wait_fixed(0.2), stop=stop_after_delay(_TIMEOUT_S), reraise=True
+)
+"""For questions to a broker that has just created a topic, or is electing a leader."""
 
 
 class UnknownTopic(IncidentsError):  # noqa: N818  says what is wrong, as the other errors do
@@ -65,6 +76,7 @@ class LogReader:
     ) -> None:
         self._consumer.close()
 
+    @_patiently
     def spans(self) -> dict[int, Span]:
         """What each partition holds now; raises ``UnknownTopic``."""
         metadata = self._consumer.list_topics(self._topic, timeout=_TIMEOUT_S).topics[self._topic]
@@ -75,6 +87,7 @@ class LogReader:
         asked = [TopicPartition(self._topic, number) for number in sorted(metadata.partitions)]
         return {p.partition: Span(*self._consumer.get_watermark_offsets(p, timeout=_TIMEOUT_S)) for p in asked}
 
+    @_patiently
     def offsets_at(self, milliseconds: int) -> dict[int, int]:
         """The first offset of each partition whose record is not older than the time; the end where all are."""
         spans = self.spans()

@@ -8,8 +8,8 @@ MEMORY_LIMIT = 700 * 2**20
 """Resident bytes that no process may pass, whatever was done to it."""
 
 EXIT_FATAL = 70
-FENCED = frozenset({0, EXIT_FATAL, 1})
-"""How a process may end by itself: stopped, or fenced, or without its servers; the supervisor starts it again."""
+FORESEEN = frozenset({0, EXIT_FATAL, 1})
+"""How a process may end by itself: stopped, fenced or without its servers; the supervisor starts it again."""
 
 
 def memory_is_bounded(evidence: Evidence) -> Finding:
@@ -28,7 +28,7 @@ def ended_for_a_reason(evidence: Evidence) -> Finding:
     for end in evidence.ends:
         if not end.ordered:
             finding.counts["restarts"] += 1
-            if end.code not in FENCED:
+            if end.code not in FORESEEN:
                 finding.add(f"{end.name} ended with {end.code} after {end.lived_s} s")
     return finding
 
