@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from projections import checkpoints, rebuild, swapping
@@ -16,8 +16,9 @@ from projections.base import LogBeginsLater, Record
 from projections.connections import Connection, connect
 from projections.generations import listed
 from projections.rebuild import AnotherRebuild, NoSuchGeneration, Rebuild, TooLittleSpace
-from projections.sources import KafkaSource
+from projections.sources import KafkaSource, UnreadableRecord
 from projections.swapping import SwapBlocked
+from streams.codec import cloudevents
 from streams.runtime.settings import DatabaseSettings, KafkaSettings
 from streams.runtime.topics import provision
 from tests.harness.stack import Connections
@@ -229,6 +230,21 @@ def test_a_reader_that_holds_the_view_only_delays_the_swap(
     assert report.swapped
     assert report.events == 0
     assert len(projected)
+
+
+def test_a_record_of_a_newer_schema_is_named(kafka: KafkaSettings) -> None:
+    record = many("acme", 0, 1).records[0]
+    value, headers = cloudevents.encode(record.envelope, record.data)
+    newer = [(name, data.replace(b":1#", b":99#") if name == "ce_dataschema" else data) for name, data in headers]
+    producer = Producer(kafka.librdkafka())
+    producer.produce(kafka.topic("incident-events"), value, b"acme", partition=0, headers=headers)
+    producer.produce(kafka.topic("incident-events"), value, b"acme", partition=0, headers=newer)
+    assert producer.flush(30) == 0
+    with (
+        KafkaSource(kafka).open() as reading,
+        pytest.raises(UnreadableRecord, match=r"incident-events\[0\]@1: Unknown"),
+    ):
+        list(reading.read({0: 0}, {0: 2}))
 
 
 def position(owner: Connection) -> int:
