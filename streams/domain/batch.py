@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from streams.domain import chain, events, routing
+from streams.domain.alerts import refused_identity
 from streams.domain.catalogue import TYPE_OF
 from streams.domain.envelope import Envelope, derive_id, record_source, rfc3339
 from streams.domain.incident import Incident
@@ -100,13 +101,27 @@ class Batch:
             self._answers.append(_Answer(state.tenant, message.envelope.id, decision.outcome))
         return decision.disposition
 
-    def refuse(self, tenant: str, cause: Envelope, recorded: int, refusal: events.IntakeRefused) -> None:
-        """Record that a message was not taken; the caller writes its bytes to the dead-letter topic."""
+    def refuse(
+        self, tenant: str, cause: Envelope, recorded: int, refusal: events.IntakeRefused, *, replayed: bool = False
+    ) -> bool:
+        """Record that a message was not taken; the caller writes its bytes to the dead-letter topic.
+
+        False for the same delivery once more, of which both are there already (R4); not so for a dead letter that was
+        ``replayed``: refused again, it has to wait again.
+        """
         state = self._state.tenant(tenant)
         now = state.advance(recorded)
         if not state.head.salt:
             state.set_head(salt=chain.tenant_salt(tenant, cause.id, recorded))
-        self._facts.setdefault(tenant, []).append(Fact("", refusal, cause, now))
+        facts = self._facts.setdefault(tenant, [])
+        identity = refused_identity(cause)
+        is_known = identity in state.known
+        if is_known and not replayed:
+            return False
+        if not is_known:
+            state.remember(identity)
+        facts.append(Fact("", refusal, cause, now))
+        return True
 
     def note_poison(self, tenant: str, cause: Envelope) -> None:
         """Count an undecidable message of a tenant, and park it when there are too many."""
@@ -203,12 +218,15 @@ def tenant_stream(tenant: str) -> str:
 
 
 def placed(incident: Incident, envelope: Envelope, event: events.Event) -> Incident:
-    """The incident with the place of its last event; timers go by the event that set its status."""
+    """The incident with the place and time of its last event; timers go by the event that set its status.
+
+    A joined event has the time of its first part, and whoever folds the record knows no other.
+    """
     if isinstance(event, events.StateChange | events.Resolved | events.Closed | events.Merged):
         sets_status = not isinstance(event, events.Merged) or event.role == "source"
         if sets_status:
             incident = incident._replace(status_event=envelope.id)
-    return incident._replace(sequence=envelope.sequence, hash=envelope.hash)
+    return incident._replace(sequence=envelope.sequence, hash=envelope.hash, updated_at=envelope.recordedtime)
 
 
 def _complete(state: TenantState, key: str, last: Envelope | None) -> None:
