@@ -15,6 +15,7 @@ from streams.domain.envelope import Envelope, derive_id, record_source, rfc3339
 from streams.domain.errors import InvalidEvent
 from streams.domain.message import Message
 from streams.runtime import metrics
+from streams.runtime.dead_letter import PREFIX, REPLAYED
 from streams.runtime.partition import BATCH_FAILED
 from streams.runtime.ports import Record, Turn, Write, Writes
 from streams.runtime.settings import KafkaSettings
@@ -103,12 +104,15 @@ class OrchestratorTurn:
             partition=record.partition,
             offset=record.offset,
         )
-        self._batch.refuse(cause.tenantid, cause, record.timestamp, refusal)
-        if reason not in {"not-understood", PARKED}:
-            self._batch.note_poison(cause.tenantid, cause)
         if cause.type.startswith(_COMMANDS):
             rejected = events.CommandRejected(cause.id, reason, refusal.detail)
             self._refused_commands.append((cause.tenantid, rejected))
+        replayed = any(name == REPLAYED for name, _ in record.headers)
+        if not self._batch.refuse(cause.tenantid, cause, record.timestamp, refusal, replayed=replayed):
+            self._outcomes["duplicate"] += 1
+            return
+        if reason not in {"not-understood", PARKED}:
+            self._batch.note_poison(cause.tenantid, cause)
         self._dead_letters.append(self._dead_letter(record, reason, refusal.detail))
         self._outcomes["dead_lettered"] += 1
         metrics.DEAD_LETTERS.labels(DEAD_LETTERS, reason).inc()
@@ -165,7 +169,7 @@ class OrchestratorTurn:
     def _dead_letter(self, record: Record, reason: str, detail: str) -> Write:
         """The record as it came, with why it is here; of a failed batch only the reference: its bytes may be why."""
         headers = [
-            *(record.headers if reason != BATCH_FAILED else ()),
+            *(pair for pair in record.headers if reason != BATCH_FAILED and not pair[0].startswith(PREFIX)),
             ("dlq_reason", reason.encode()),
             ("dlq_detail", detail.encode()),
             ("dlq_topic", record.topic.encode()),

@@ -28,6 +28,11 @@ def identity(envelope: Envelope) -> bytes:
     ).digest()
 
 
+def refused_identity(envelope: Envelope) -> bytes:
+    """The digest by which a delivery that was refused is known again, apart from those that were decided."""
+    return blake2b(identity(envelope), digest_size=IDENTITY_BYTES, person=b"refused").digest()
+
+
 def alert_key(source: str, fingerprint: str) -> str:
     """The key of an alert over its whole life: of its source and its fingerprint there."""
     return blake2b(f"{len(source)}:{source}{fingerprint}".encode(), digest_size=12).hexdigest()

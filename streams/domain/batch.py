@@ -109,13 +109,27 @@ class Batch:
         state.advance(recorded)
         return identity in state.known  # the clock may have moved past the time for which it is remembered
 
-    def refuse(self, tenant: str, cause: Envelope, recorded: int, refusal: events.IntakeRefused) -> None:
-        """Record that a message was not taken; the caller writes its bytes to the dead-letter topic."""
+    def refuse(
+        self, tenant: str, cause: Envelope, recorded: int, refusal: events.IntakeRefused, *, replayed: bool = False
+    ) -> bool:
+        """Record that a message was not taken; the caller writes its bytes to the dead-letter topic.
+
+        False for the same delivery once more, of which both are there already (R4); not so for a dead letter that was
+        ``replayed``: refused again, it has to wait again.
+        """
         state = self._state.tenant(tenant)
         now = state.advance(recorded)
         if not state.head.salt:
             state.set_head(salt=chain.tenant_salt(tenant, cause.id, recorded))
-        self._facts.setdefault(tenant, []).append(Fact("", refusal, cause, now))
+        facts = self._facts.setdefault(tenant, [])
+        identity = alerts.refused_identity(cause)
+        is_known = identity in state.known
+        if is_known and not replayed:
+            return False
+        if not is_known:
+            state.remember(identity)
+        facts.append(Fact("", refusal, cause, now))
+        return True
 
     def note_poison(self, tenant: str, cause: Envelope) -> None:
         """Count an undecidable message of a tenant, and park it when there are too many."""
@@ -212,12 +226,15 @@ def tenant_stream(tenant: str) -> str:
 
 
 def placed(incident: Incident, envelope: Envelope, event: events.Event) -> Incident:
-    """The incident with the place of its last event; timers go by the event that set its status."""
+    """The incident with the place and time of its last event; timers go by the event that set its status.
+
+    A joined event has the time of its first part, and whoever folds the record knows no other.
+    """
     if isinstance(event, events.StateChange | events.Resolved | events.Closed | events.Merged):
         sets_status = not isinstance(event, events.Merged) or event.role == "source"
         if sets_status:
             incident = incident._replace(status_event=envelope.id)
-    return incident._replace(sequence=envelope.sequence, hash=envelope.hash)
+    return incident._replace(sequence=envelope.sequence, hash=envelope.hash, updated_at=envelope.recordedtime)
 
 
 def _complete(state: TenantState, key: str, last: Envelope | None) -> None:

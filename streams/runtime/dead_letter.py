@@ -8,7 +8,11 @@ from typing import Any, Literal, Self
 
 State = Literal["waiting", "replayed", "dropped"]
 
-_PREFIX = "dlq_"
+PREFIX = "dlq_"
+"""How every header begins that is added to a dead letter."""
+
+REPLAYED = f"{PREFIX}replay"
+"""The header of an intake record that was a dead letter: the letter's place."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -77,7 +81,7 @@ class DeadLetter:
 
 def read_original(record: Any) -> Original:
     """What stands in a Kafka record, without what was added when it was dead-lettered."""
-    kept = tuple((name, value or b"") for name, value in record.headers() or () if not name.startswith(_PREFIX))
+    kept = tuple((name, value or b"") for name, value in record.headers() or () if not name.startswith(PREFIX))
     return Original(record.key(), record.value(), kept)
 
 
@@ -110,12 +114,12 @@ def read_letter(record: Any, marks: Mapping[Place, Mark]) -> DeadLetter:
 def mark_headers(place: Place, mark: Mark) -> list[tuple[str, bytes]]:
     """The headers of the record that says what became of a letter."""
     values = {"state": mark.state, "ref": str(place), "at": str(mark.at), "actor": mark.actor}
-    return [(_PREFIX + name, value.encode()) for name, value in values.items()]
+    return [(PREFIX + name, value.encode()) for name, value in values.items()]
 
 
 def _added(record: Any) -> dict[str, str]:
     return {
-        name.removeprefix(_PREFIX): (value or b"").decode(errors="replace")
+        name.removeprefix(PREFIX): (value or b"").decode(errors="replace")
         for name, value in record.headers() or ()
-        if name.startswith(_PREFIX)
+        if name.startswith(PREFIX)
     }

@@ -19,6 +19,7 @@ from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 from streams.domain.errors import IncidentsError
 from streams.runtime.dead_letter import (
+    REPLAYED,
     DeadLetter,
     Mark,
     Original,
@@ -119,9 +120,10 @@ class DeadLetters:
 
         Raises ``NotWritten``.
         """
-        for _, records in batch:
+        for letter, records in batch:
             for record in records:
-                self._produce(self._intake, record.key, record.value, record.headers)
+                headers = [*record.headers, (REPLAYED, str(letter.place).encode())]
+                self._produce(self._intake, record.key, record.value, headers)
         self._flush()
         self.mark([letter for letter, _ in batch], Mark("replayed", at, actor))
 

@@ -14,7 +14,7 @@ from streams.domain.errors import InvalidEvent
 from streams.domain.joining import MOST_ALERTS, join
 from streams.domain.message import Fact, Message
 from streams.domain.signals import ProviderIngested
-from tests.domain.intake import T0, TENANT, Intake, signal
+from tests.domain.intake import SOURCE, T0, TENANT, Intake, signal
 
 ADA = "user:ada"
 
@@ -235,3 +235,27 @@ def test_effects_come_back_to_the_timeline() -> None:
     for status, kind in (("delivered", events.EffectDelivered), ("expired", events.EffectFailed)):
         effect = commands.RecordEffect(id_, f"i-{status}", "pagerduty", "pd-1", "acknowledge", status)  # type: ignore[arg-type]  # one of its values
         assert [type(event) for event in intake.send(effect)] == [kind]
+
+
+def test_a_joined_event_leaves_the_state_as_its_fold() -> None:
+    """It has the time of its first part; the incident must not remember that of its last."""
+    intake = Intake()
+    intake.send(*(signal(f"fp-{n}") for n in range(5)))
+    (id_,) = intake.declared()
+    assert intake.incident(id_).updated_at == intake.folded()[id_].updated_at
+
+
+def test_a_refused_delivery_is_refused_once_unless_it_is_replayed() -> None:
+    intake = Intake()
+    taken = []
+    for replayed in (False, False, True, False):
+        batch = Batch(intake.state, f"0:{intake.offset}:{intake.offset}")
+        message = intake.message(signal(), "poison")
+        refusal = events.IntakeRefused(SOURCE, "poison", "", "not-understood", "", "incident-intake", 0, message.offset)
+        taken.append(batch.refuse(TENANT, message.envelope, message.recorded, refusal, replayed=replayed))
+        sealed = batch.seal(lambda data: avro.encode(data)[0])
+        assert len(sealed.recorded) == int(taken[-1])
+        intake.state.journal.clear()
+    assert taken == [True, False, True, False]
+    intake.decide([intake.message(signal(), "poison")])
+    assert intake.dispositions == ["decided"], "what can be decided after a fix is decided"
