@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+import orjson
 import structlog
 import tenacity
 from confluent_kafka import KafkaException
@@ -110,7 +111,7 @@ class Archiver:
 
     def round(self, *, final: bool = False) -> Round:
         """Archive everything that is there now; ``final`` also signs and backs up without waiting for their time."""
-        done = Round()
+        done, began = Round(), self.clock()
         try:
             with LogReader(self.kafka) as log:
                 self._open(log)
@@ -123,6 +124,7 @@ class Archiver:
             self._lanes.clear()  # read again where the manifests stand
             raise
         self.back_up()
+        self.storage.overwrite(f"{self.prefix}complete.json", orjson.dumps({"at": began}))
         metrics.ARCHIVER_COMPLETE_SECONDS.set(self.clock() / 1000)
         return done
 
