@@ -39,13 +39,13 @@ def run_once(as_json: AsJson = False) -> None:
 def list_(as_json: AsJson = False) -> None:
     """Show what is archived: offsets, files, records, bytes and times of each partition."""
     from cli.output import print_json, print_table
-    from streams.archive.restoring import complete_until
+    from streams.archive.restoring import completeness
     from streams.domain.envelope import rfc3339
 
     with errors():
         archive = open_archive()
         rows = [_row(archive, topic, partition) for topic, partition in archive.partitions()]
-        until = complete_until(archive)
+        until, _ = completeness(archive)
     if as_json:
         print_json({"archive": archive.prefix, "complete_until": rfc3339(until) if until else "", "partitions": rows})
         return

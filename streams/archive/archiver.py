@@ -124,7 +124,8 @@ class Archiver:
             self._lanes.clear()  # read again where the manifests stand
             raise
         self.back_up()
-        self.storage.overwrite(f"{self.prefix}complete.json", orjson.dumps({"at": began}))
+        complete = orjson.dumps({"at": began, "partitions": len(self._lanes)})
+        self.storage.overwrite(f"{self.prefix}complete.json", complete)
         metrics.ARCHIVER_COMPLETE_SECONDS.set(self.clock() / 1000)
         return done
 

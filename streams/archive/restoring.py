@@ -70,7 +70,8 @@ class Restore:
         A restore that was interrupted is begun again with empty topics and an empty database.
         """
         began = time.monotonic()
-        partitions = sorted({partition for _, partition in self.archive.partitions()})
+        self.done.complete_until, count = completeness(self.archive)
+        partitions = range(count)
         cluster = self._require_empty(partitions)
         maps: list[tuple[Manifest, PartitionWriter, int]] = []
         take_times_from(self.kafka, self.kafka.topic(INTAKE), "CreateTime")
@@ -80,7 +81,6 @@ class Restore:
         self._operations()
         for manifest, writer, end in maps:
             self._note(manifest, writer, end, cluster, now)
-        self.done.complete_until = complete_until(self.archive)
         self.done.skipped = self.archive.skipped
         self.done.seconds = time.monotonic() - began
         return self.done
@@ -92,8 +92,8 @@ class Restore:
         with LogReader(self.kafka) as log:
             for name in (*TOPICS, STATE):
                 topic = self.kafka.topic(name)
-                if log.partitions(topic) != list(partitions):
-                    raise CannotRestore(f"{topic} has other partitions than the archive, which has {len(partitions)}")
+                if (found := len(log.partitions(topic))) != len(partitions):
+                    raise CannotRestore(f"{topic} has {found} partitions, the archive {len(partitions)}")
                 for partition in partitions:
                     if log.bounds(topic, partition) != (0, 0):
                         raise CannotRestore(f"{topic}[{partition}] is not empty: restore into topics just created")
@@ -223,8 +223,12 @@ def _moved(name: str, value: bytes, writer: PartitionWriter) -> bytes:
     return value if new is None else f"{partition}:{new}".encode()
 
 
-def complete_until(archive: Archive) -> int:
-    """When the archiver last finished a round (milliseconds): everything older is archived; 0 where it never did."""
+def completeness(archive: Archive) -> tuple[int, int]:
+    """When the archiver last began a round that it finished (milliseconds), and how many partitions there are.
+
+    Everything that was acknowledged before then is archived. Both are 0 where there is no archive.
+    """
     for key in archive.storage.keys(f"{archive.prefix}complete.json"):
-        return int(orjson.loads(archive.storage.document(key)[0])["at"])
-    return 0
+        found = orjson.loads(archive.storage.document(key)[0])
+        return int(found["at"]), int(found["partitions"])
+    return 0, 0

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
 from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, TopicPartition
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
 
 from streams.domain.errors import IncidentsError, Transient
 from streams.runtime.ports import Headers
@@ -21,6 +22,7 @@ _PASSING = frozenset(
         KafkaError.NOT_LEADER_FOR_PARTITION,
         KafkaError.LEADER_NOT_AVAILABLE,
         KafkaError._TRANSPORT,  # noqa: SLF001  its only name
+        KafkaError._TIMED_OUT,  # noqa: SLF001  its only name
         KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001  its only name
     }
 )
@@ -133,14 +135,18 @@ class LogReader:
             raise OutOfLog(f"{where} holds offsets {first} to {end}, {start} was asked for")
         raise KafkaException(error)
 
-    def _asked(self, call: Any) -> Any:
+    @retry(
+        retry=retry_if_exception_type(KafkaUnavailable),
+        wait=wait_fixed(0.2),
+        stop=stop_after_attempt(10),
+        reraise=True,
+    )
+    def _asked(self, call: Callable[[], Any]) -> Any:
+        """Ask the broker; it is asked again while it elects leaders of topics just created."""
         try:
             return call()
         except KafkaException as error:
-            if error.args[0].retriable() or error.args[0].code() in {
-                *_PASSING,
-                KafkaError._TIMED_OUT,  # noqa: SLF001  its only name
-            }:
+            if error.args[0].retriable() or error.args[0].code() in _PASSING:
                 raise KafkaUnavailable(str(error.args[0])) from error
             raise
 

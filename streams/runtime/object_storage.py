@@ -31,11 +31,16 @@ _TIMEOUT = urllib3.Timeout(connect=3.0, read=10.0)
 _REFUSED = frozenset({409, 412})
 """A precondition that failed; 409 where another conditional write is under way."""
 
+_SERVER_ERROR = 500
 _MISSING = frozenset({"NoSuchKey", "NoSuchObject"})
 
 
 class StorageUnavailable(Transient):
     """The S3 server did not answer, or not as it should."""
+
+
+class _Momentary(StorageUnavailable):
+    """The server failed this once."""
 
 
 class DamagedObject(StorageUnavailable):
@@ -153,7 +158,8 @@ class ObjectStorage:
             if answer.status in _REFUSED:
                 return False
             if answer.status not in {200, 201, 204}:
-                raise HTTPError(f"PUT answered {answer.status}")
+                kind = _Momentary if answer.status >= _SERVER_ERROR else StorageUnavailable
+                raise kind(f"object storage: PUT answered {answer.status}")
             return True
 
         return _asking(write)
@@ -172,6 +178,8 @@ _MOMENTARY = frozenset({"InternalError", "ServiceUnavailable", "SlowDown"})
 
 def _is_momentary(error: BaseException) -> bool:
     cause = error.__cause__
+    if isinstance(error, _Momentary):
+        return True
     return isinstance(error, StorageUnavailable) and isinstance(cause, S3Error) and cause.code in _MOMENTARY
 
 
