@@ -147,7 +147,8 @@ class Restore:
         """Make the state after the last archived batch, complete that batch's outputs, and write the state."""
         wanted = cuts.spans[-1].last + 1 if cuts.spans else 0
         snapshots = Snapshots(self.archive.storage, self.archive.prefix)
-        usable = [one for one in snapshots.of(partition) if one.position <= wanted]
+        last_batch = cuts.spans[-1].first if cuts.spans else 0  # is decided again in any case, to complete it
+        usable = [one for one in snapshots.of(partition) if one.position <= last_batch]
         begin = Redecider(self.kafka, partition)
         if usable:
             begin = Redecider(self.kafka, partition, snapshots.items(usable[-1]), usable[-1].position)

@@ -16,7 +16,11 @@ class ArchiveSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="INCIDENTS_ARCHIVE_", extra="ignore", env_ignore_empty=True)
 
-    name: str = Field("main", pattern=r"^[a-z0-9-]+$", description="one bucket may hold the archives of many clusters")
+    name: str = Field(
+        "",
+        pattern=r"^[a-z0-9-]*$",
+        description="one bucket may hold many archives; empty: KAFKA_TOPIC_PREFIX, or main where that is empty too",
+    )
     interval_s: float = Field(30.0, gt=0, le=60, description="the longest that a record waits for its file")
     file_bytes: int = Field(64 * 2**20, ge=2**10, description="a file is closed when its records take so much")
     checkpoint_s: float = Field(60.0, gt=0, description="between two signed checkpoints while events come")
@@ -26,7 +30,7 @@ class ArchiveSettings(BaseSettings):
 
     def prefix(self, topic_prefix: str) -> str:
         """Where everything but the content-addressed files stands."""
-        return f"archive/{self.name}{'/' + topic_prefix.strip('-') if topic_prefix else ''}/"
+        return f"archive/{self.name or topic_prefix.strip('-') or 'main'}/"
 
 
 class SigningSettings(BaseSettings):
