@@ -75,8 +75,10 @@ def report(found: Verified, again: Decided | None = None, *, as_json: bool) -> N
 def _lines(found: Verified, again: Decided | None) -> list[str]:
     rate = found.events / found.seconds if found.seconds else 0
     lines = [
-        f"{found.events} events of {found.tenants} tenants in {found.seconds:.1f} s ({rate:,.0f}/s),"
-        f" {found.checkpoints} signed checkpoints, {found.erased} events erased"
+        (
+            f"{found.events} events of {found.tenants} tenants in {found.seconds:.1f} s ({rate:,.0f}/s),"
+            f" {found.checkpoints} signed checkpoints, {found.erased} events erased"
+        )
     ]
     lines += [
         f"{one.kind.upper()}: {one.tenant} tenantsequence {one.tenantsequence}, {one.where}"

@@ -64,7 +64,9 @@ class TimelineRows:
         batch, self._batch = self._batch, []
         envelopes = [record.envelope for record in batch]
         wanted = [[e.tenantid for e in envelopes], [e.tenantsequence for e in envelopes]]
-        rows = {(found[0], found[3]): found for found in self._connection.execute(self._select, wanted)} if batch else {}
+        rows = (
+            {(found[0], found[3]): found for found in self._connection.execute(self._select, wanted)} if batch else {}
+        )
         for record in batch:
             envelope = record.envelope
             found = rows.get((envelope.tenantid, envelope.tenantsequence))

@@ -163,5 +163,3 @@ class Checkpoints:
 
     def _folder(self, partition: int) -> str:
         return f"{self._prefix}checkpoints/{partition:05d}/"
-
-

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 import fastavro
@@ -18,18 +19,19 @@ SCHEMA = fastavro.parse_schema(
         "type": "record",
         "name": "ArchivedRecord",
         "namespace": "com.incidents.archive",
-        "doc": "A record of a Kafka partition; timestamp in milliseconds, header names and values in step.",
+        "doc": "A record of a Kafka partition; timestamp in milliseconds, header names a line each, values in step.",
         "fields": [
             {"name": "offset", "type": "long"},
             {"name": "timestamp", "type": "long"},
             {"name": "key", "type": ["null", "bytes"]},
             {"name": "value", "type": ["null", "bytes"]},
-            {"name": "header_names", "type": {"type": "array", "items": "string"}},
+            {"name": "header_names", "type": "string"},
             {"name": "header_values", "type": {"type": "array", "items": "bytes"}},
         ],
     }
 )
-"""Two arrays for the headers: an array of records is read at a seventh of the speed."""
+"""Header names are one text, a line each (``%`` and line breaks as ``%25`` and ``%0A``), since they hardly differ from
+record to record: an array of name and value records is read at a tenth of the speed."""
 
 
 class DamagedFile(IncidentsError):  # noqa: N818
@@ -50,9 +52,19 @@ def _row(record: StoredRecord) -> dict[str, Any]:
         "timestamp": record.timestamp,
         "key": record.key,
         "value": record.value,
-        "header_names": [name for name, _ in record.headers],
+        "header_names": "\n".join([_escaped(name) for name, _ in record.headers]),
         "header_values": [value for _, value in record.headers],
     }
+
+
+@lru_cache(maxsize=4096)
+def _escaped(name: str) -> str:
+    return name.replace("%", "%25").replace("\n", "%0A")
+
+
+@lru_cache(maxsize=4096)
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.replace("%0A", "\n").replace("%25", "%") for name in text.split("\n")) if text else ()
 
 
 def decode(content: bytes, topic: str, partition: int) -> Iterator[StoredRecord]:
@@ -63,7 +75,7 @@ def decode(content: bytes, topic: str, partition: int) -> Iterator[StoredRecord]
         if about != [FORMAT, topic, str(partition)]:
             raise DamagedFile(f"a file of {topic}[{partition}] says that it is {about}")
         for one in reader:
-            headers = tuple(zip(one["header_names"], one["header_values"], strict=True))
+            headers = tuple(zip(_names(one["header_names"]), one["header_values"], strict=True))
             key, value = one["key"], one["value"]
             yield StoredRecord(topic, partition, one["offset"], one["timestamp"], key, value, headers)
     except (EOFError, ValueError, KeyError, IndexError, TypeError, OverflowError) as error:

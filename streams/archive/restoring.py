@@ -160,7 +160,9 @@ class Restore:
                 if span is not None:
                     outputs = writes.outputs
         except IntakeGap as error:
-            raise CannotRestore(f"partition {partition}: {error}; the archive has events without their intake") from error
+            raise CannotRestore(
+                f"partition {partition}: {error}; the archive has events without their intake"
+            ) from error
         self._complete(outputs, manifests, writers, written_of_last)
         state = PartitionWriter(self.kafka, self.kafka.topic(STATE), partition)
         for key, value in begin.state.items():

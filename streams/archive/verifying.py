@@ -160,7 +160,9 @@ def expect(checker: RecordChecker, checkpoint: Checkpoint, tenant: str = "") -> 
     """Hold the record to a signed checkpoint."""
     for name, head in checkpoint.tenants.items():
         if tenant in {"", name}:
-            checker.expect(name, Mark(f"signed checkpoint {checkpoint.number} of partition {checkpoint.partition}", head))
+            checker.expect(
+                name, Mark(f"signed checkpoint {checkpoint.number} of partition {checkpoint.partition}", head)
+            )
 
 
 def _missing_links(archive: Archive, checkpoint: Checkpoint) -> list[str]:

@@ -166,7 +166,13 @@ _BEGINNING = Link()
 
 def _at(envelope: Envelope, where: str, kind: Damaged, detail: str) -> Damage:
     return Damage(
-        kind, envelope.tenantid, envelope.tenantsequence, envelope.id, envelope.subject, where, f"{envelope.type}: {detail}"
+        kind,
+        envelope.tenantid,
+        envelope.tenantsequence,
+        envelope.id,
+        envelope.subject,
+        where,
+        f"{envelope.type}: {detail}",
     )
 
 
@@ -187,6 +193,7 @@ def _compare(tenant: _Tenant, mark: Mark, envelope: Envelope, where: str) -> Dam
     for incident, theirs in mark.links.items():
         ours = tenant.links.get(incident, _BEGINNING)
         if (ours.sequence, ours.hash) != (theirs.sequence, theirs.hash):
-            detail = f"{mark.source} has incident {incident} at {theirs.sequence} {theirs.hash[:12]}, not {ours.sequence} {ours.hash[:12]}"
+            said = f"{mark.source} has incident {incident} at {theirs.sequence} {theirs.hash[:12]}"
+            detail = f"{said}, not {ours.sequence} {ours.hash[:12]}"
             return Damage("differs", envelope.tenantid, envelope.tenantsequence, ours.event_id, incident, where, detail)
     return None

@@ -98,7 +98,10 @@ class ObjectStorage:
         return await asyncio.to_thread(self.put, content, content_type)
 
     def get(self, key: str) -> bytes:
-        """The bytes of a key, their digest checked; raises ``UnknownObject``, ``DamagedObject``, ``StorageUnavailable``."""
+        """The bytes of a key, their digest checked.
+
+        Raises ``UnknownObject``, ``DamagedObject`` and ``StorageUnavailable``.
+        """
         content = _asking(lambda: self._read(key))
         if key != f"sha256/{hashlib.sha256(content).hexdigest()}":
             raise DamagedObject(f"{key} does not hold what it was given")

@@ -26,7 +26,7 @@ EVENTS = "incident-events"
 
 def archived(archive: Archive, topic: str) -> dict[int, list[tuple[object, ...]]]:
     """What the archive holds of a topic, as ``contents`` gives it of Kafka."""
-    found = {}
+    found: dict[int, list[tuple[object, ...]]] = {}
     for name, partition in archive.partitions():
         if name == topic:
             records = archive.records(archive.manifest(topic, partition))

@@ -152,12 +152,7 @@ def _lose(site: Site, client: httpx.Client) -> tuple[int, int, dict[int, list[tu
         wait_until(lambda: ready(client), "the API is ready", 60)
         thread = threading.Thread(target=load)
         thread.start()
-        manifest = lambda: orjson.loads(site.run("archive", "list", "--json"))  # noqa: E731  short
-        wait_until(
-            lambda: sum(one["records"] for one in manifest()["partitions"]) > 200 and manifest()["complete_until"],
-            "some of the load is archived",
-            60,
-        )
+        wait_until(lambda: _archived(site) > 200, "some of the load is archived", 60)
         stop.set()
         thread.join()
         lost_at = time.time_ns() // 1_000_000
@@ -166,11 +161,15 @@ def _lose(site: Site, client: httpx.Client) -> tuple[int, int, dict[int, list[tu
     return sent[0], lost_at, before
 
 
+def _archived(site: Site) -> int:
+    """How many records are archived, once a first round is complete."""
+    found = orjson.loads(site.run("archive", "list", "--json"))
+    return sum(one["records"] for one in found["partitions"]) if found["complete_until"] else 0
+
+
 def _whole(site: Site) -> bool:
     """Log, rows, state and archive agree, and deciding again gives the same bytes."""
     command = [sys.executable, "-m", "cli.main", "verify", "--decisions", "--json"]
     done = subprocess.run(command, env=site.env, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     found = orjson.loads(done.stdout)
     return bool(found["whole"]) and found["decisions"]["events"] > 0
-
-

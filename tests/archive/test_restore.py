@@ -92,7 +92,9 @@ def test_what_was_lost_is_restored_and_goes_on(
 ) -> None:
     subscribe(kafka)
     with integrations.connect(lost) as connection:
-        added = integrations.add(connection, box(), CONNECTOR, "tenant-1", name="on call", webhook_secret="whsec", api_token="key")
+        added = integrations.add(
+            connection, box(), CONNECTOR, "tenant-1", name="on call", webhook_secret="whsec", api_token="key"
+        )
     for tag in ("a", "b"):
         decide(kafka, tag, 400, tmp_path / "worker.log")
         make_archiver().round(final=tag == "a")
@@ -141,7 +143,7 @@ def test_a_batch_of_which_the_archive_has_a_part_is_completed(
     object_storage: ObjectStorageSettings,
     tmp_path: Path,
 ) -> None:
-    """The last file of events of each partition, one event of several of its batch, is cut off, as by a disaster between two files of one transaction."""
+    """The last event of several of a batch is cut off, as by a disaster between two files of one transaction."""
     decide(kafka, "a", 300, tmp_path / "worker.log")
     make_archiver(settings=ArchiveSettings(file_bytes=1024)).round()
     cut = [
@@ -188,7 +190,9 @@ def test_a_restore_goes_into_nothing_but_emptiness(
     with pytest.raises(CannotRestore, match="not empty"):
         restore(archive, operations, kafka, empty)
     with integrations.connect(lost) as connection:
-        integrations.add(connection, box(), CONNECTOR, "tenant-1", name="on call", webhook_secret="whsec", api_token="key")
+        integrations.add(
+            connection, box(), CONNECTOR, "tenant-1", name="on call", webhook_secret="whsec", api_token="key"
+        )
     with pytest.raises(NotEmpty, match="has rows"):
         restore(archive, operations, target, lost)
 
@@ -219,7 +223,10 @@ def test_the_log_is_held_against_the_rows_the_state_and_the_archive(
         found = verification.run()
         assert found.whole, (found.problems, found.damage)
         assert found.events == expected
-        rows.execute("UPDATE read_data.timeline_entries_g1 SET actor = 'nobody' WHERE tenant_id = 'tenant-1' AND tenantsequence = 2")
+        rows.execute(
+            "UPDATE read_data.timeline_entries_g1 SET actor = 'nobody'"
+            " WHERE tenant_id = 'tenant-1' AND tenantsequence = 2"
+        )
         rows.execute("DELETE FROM read_data.timeline_entries_g1 WHERE tenant_id = 'tenant-2' AND tenantsequence = 3")
         problems = sorted(verification.run().problems)
         assert len(problems) == 2
