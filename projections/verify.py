@@ -55,9 +55,8 @@ class TimelineRows:
         self._compare()
         for name, last in self._last.items():
             if tenant in {"", name} and last > self._seen.get(name, 0) and name not in self._bad:
-                self._bad[name] = (
-                    f"PostgreSQL has events of {name} up to {last}, the log ends at {self._seen.get(name, 0)}: truncated"
-                )
+                end = self._seen.get(name, 0)
+                self._bad[name] = f"PostgreSQL has events of {name} up to {last}, the log ends at {end}: truncated"
         return list(self._bad.values())
 
     def _compare(self) -> None:
