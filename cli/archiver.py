@@ -13,7 +13,7 @@ def command(
     ] = 0,
 ) -> None:
     """Archive the log until stopped; more than one may run, and one of them does each piece of the work."""
-    from cli.archive import archiver
+    from cli.archive import archiver, errors
     from cli.stopping import stop_on_signals
     from infra.local.environment import apply
     from streams.runtime.health import serve
@@ -22,7 +22,8 @@ def command(
     apply()
     configure("archiver")
     stop = stop_on_signals()
-    running = archiver(stop)
-    if metrics_port:
-        serve(metrics_port, running.checks)
-    running.run()
+    with errors():
+        running = archiver(stop)
+        if metrics_port:
+            serve(metrics_port, running.checks)
+        running.run()

@@ -24,6 +24,10 @@ from streams.runtime.settings import DatabaseSettings
 
 FORMAT = 1
 _BOUND_TO = b"incidents operational backup"
+_DAY_MS = 86_400_000
+KEPT = 20
+"""How many of the newest backups are kept beside one a day."""
+
 _RECENT = "interval '1 day'"
 
 TABLES: Mapping[str, str] = {
@@ -86,6 +90,7 @@ class Operations:
         backup = Backup(now, key, digest, rows)
         self._storage.create(f"{self._folder}{now:016d}-{digest[:12]}.json", orjson.dumps(asdict(backup)))
         self._digest = digest
+        self._prune()
         return True
 
     def latest(self) -> Backup | None:
@@ -112,6 +117,16 @@ class Operations:
             "UPDATE ops.outbox_events SET attempts = greatest(attempts, 1), leased_by = NULL, leased_until = NULL"
             " WHERE state = 'pending'"
         )
+
+    def _prune(self) -> None:
+        """Keep the newest backups and the last one of each day; a crash leaves an unnamed object at worst."""
+        keys = list(self._storage.keys(self._folder))
+        last_of_day = {int(key.removeprefix(self._folder)[:16]) // _DAY_MS: key for key in keys}
+        for key in keys[:-KEPT]:
+            if key not in last_of_day.values():
+                backup = Backup(**orjson.loads(self._storage.document(key)[0]))
+                self._storage.remove(key)
+                self._storage.remove(backup.object)
 
     @property
     def _folder(self) -> str:

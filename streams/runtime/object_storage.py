@@ -119,6 +119,10 @@ class ObjectStorage:
         """Write a document, whatever is there; only for what nobody goes on from."""
         _asking(lambda: self._client.put_object(self._bucket, key, io.BytesIO(content), len(content)))
 
+    def remove(self, key: str) -> None:
+        """Delete an object; deleting what is not there changes nothing."""
+        _asking(lambda: self._client.remove_object(self._bucket, key))
+
     def document(self, key: str) -> tuple[bytes, str]:
         """A document and its etag; raises ``UnknownObject`` and ``StorageUnavailable``."""
 
