@@ -22,10 +22,13 @@ from streams.archive.reading import Archive
 from streams.archive.restoring import CannotRestore, Restore, Restored
 from streams.archive.settings import TOPICS, ArchiveSettings
 from streams.archive.verifying import Verification, verify_archive
-from streams.domain import commands
+from streams.codec import cloudevents
+from streams.domain import commands, events
 from streams.domain.batch import DECIDER
 from streams.domain.catalogue import TYPE_OF
 from streams.domain.envelope import Envelope
+from streams.domain.message import Data
+from streams.domain.signals import Signal
 from streams.runtime.object_storage import ObjectStorage
 from streams.runtime.settings import DatabaseSettings, KafkaSettings, ObjectStorageSettings
 from tests.archive.conftest import SIGNING, MakeArchiver, box, contents, database_settings, decide, decided
@@ -131,6 +134,83 @@ def assert_archive_goes_on(archive: Archive, target: KafkaSettings, make_archive
     found = verify_archive(archive, SIGNING)
     assert found.whole, (found.problems, found.damage)
     assert found.events == sum(map(len, contents(target, EVENTS).values()))
+
+
+def effect(intent: events.Intent) -> tuple[Envelope, commands.RecordEffect]:
+    """What the dispatcher says when the provider has taken it."""
+    names = (intent.incident_id, intent.intent_id, intent.connector, intent.integration_id, intent.action)
+    envelope = Envelope(f"effect-{intent.intent_id}", "/dispatcher", TYPE_OF[commands.RecordEffect], "tenant-0")
+    return envelope, commands.RecordEffect(*names, status="delivered")
+
+
+def acknowledged(kafka: KafkaSettings) -> list[events.Intent]:
+    """Three incidents that a provider knows are acknowledged; the intents to tell it so."""
+    alerts: list[tuple[Envelope, Data]] = [
+        (
+            Envelope(f"pd-{n}", "/integrations/i-1", TYPE_OF[Signal], "tenant-0"),
+            Signal(
+                "Down",
+                fingerprint=f"pd-{n}",
+                service=f"s-{n}",
+                error_type="down",
+                connector="pagerduty",
+                integration_id="i-1",
+                external_id=f"P{n}",
+            ),
+        )
+        for n in range(3)
+    ]
+    send(kafka, alerts)
+    declared = TYPE_OF[events.Declared].encode()
+
+    def incidents() -> list[str]:
+        found = [dict(record.headers) for record in read_topic(kafka, EVENTS)]
+        return [headers["ce_subject"].decode() for headers in found if headers["ce_type"] == declared]
+
+    wait_until(lambda: len(incidents()) == 3, "three incidents", 60)
+    type_ = TYPE_OF[commands.Acknowledge]
+    acks: list[tuple[Envelope, Data]] = [
+        (Envelope(f"ack-{one}", "/api", type_, "tenant-0"), commands.Acknowledge(one, "user:ada"))
+        for one in incidents()
+    ]
+    send(kafka, acks)
+    wait_until(lambda: sum(1 for _ in read_topic(kafka, INTENTS)) == 3, "three intents", 60)
+    return [cloudevents.decode(record.headers, record.value)[1] for record in read_topic(kafka, INTENTS)]
+
+
+def test_no_effect_is_sent_again_whose_result_is_known_anywhere(
+    kafka: KafkaSettings,
+    make_archiver: MakeArchiver,
+    archive: Archive,
+    operations: Operations,
+    target: KafkaSettings,
+    empty: DatabaseSettings,
+    tmp_path: Path,
+) -> None:
+    """One result is in the record, one only in the intake, one nowhere; no backup knows any of the three."""
+    subscribe(kafka)
+    with process(["worker"], environment(kafka), tmp_path / "worker.log"):
+        in_record, in_intake, nowhere = acknowledged(kafka)
+        send(kafka, [effect(in_record)])
+        delivered = TYPE_OF[events.EffectDelivered].encode()
+        wait_until(
+            lambda: any(dict(record.headers)["ce_type"] == delivered for record in read_topic(kafka, EVENTS)),
+            "the result is in the record",
+            60,
+        )
+    send(kafka, [effect(in_intake)])
+    make_archiver().round(final=True)
+    done = restore(archive, operations, target, empty)
+    assert (done.finished_intents, done.open_intents) == (2, 1)
+    with psycopg.connect(empty.url.get_secret_value()) as connection:
+        rows = connection.execute("SELECT intent_id, state, attempts FROM ops.outbox_events").fetchall()
+    assert sorted(rows) == sorted(
+        [
+            (in_record.intent_id, "delivered", 1),
+            (in_intake.intent_id, "delivered", 1),
+            (nowhere.intent_id, "pending", 1),
+        ]
+    ), "the open one counts as attempted, so that it is looked for first"
 
 
 def test_a_batch_of_which_the_archive_has_a_part_is_completed(
