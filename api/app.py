@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 import psycopg
@@ -34,6 +35,7 @@ from connectors.kit.directory import IntegrationDirectory
 from connectors.kit.secrets import ConnectorSettings, SecretBox
 from policy.decision import Action, Decide, Principal, decide
 from projections.connections import AsyncConnection, parameters, pool
+from streams.runtime.admission import Admission
 from streams.runtime.object_storage import ObjectStorage
 from streams.runtime.producer import AcknowledgedProducer
 from streams.runtime.settings import DatabaseSettings, KafkaSettings, ObjectStorageSettings
@@ -111,6 +113,8 @@ async def running(settings: ApiSettings, backends: Backends, decision_point: Dec
             Notifications(_listener(backends.database), changes).run(), name="notifications"
         )
         held.push_async_callback(_cancelled, listening)
+        admission = Admission(backends.kafka).start()
+        held.push_async_callback(asyncio.to_thread, admission.stop)
         topic = backends.kafka.topic("incident-intake")
         yield Api(
             settings=settings,
@@ -120,8 +124,22 @@ async def running(settings: ApiSettings, backends: Backends, decision_point: Dec
             reads=reads,
             producer=producer,
             live=live,
-            follower=Follower(fanout, reads, replay_limit=settings.replay_limit, heartbeat_s=settings.heartbeat_s),
-            commands=Commands(producer, topic, live, reads, timeout_s=settings.outcome_timeout_s),
+            follower=Follower(
+                fanout,
+                reads,
+                reading=live.events.positioned,
+                replay_limit=settings.replay_limit,
+                heartbeat_s=settings.heartbeat_s,
+            ),
+            commands=Commands(
+                producer,
+                topic,
+                live,
+                reads,
+                timeout_s=settings.outcome_timeout_s,
+                admit=partial(admission.check, command=True),
+            ),
+            admission=admission,
         )
 
 
@@ -144,6 +162,7 @@ async def ingest(api: Api, backends: Backends) -> AsyncIterator[IngestDependenci
             authenticate=authenticate,
             topic=backends.kafka.topic("incident-intake"),
             max_body_bytes=api.settings.max_body_bytes,
+            admission=api.admission,
         )
     finally:
         await directory.close()

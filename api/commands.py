@@ -6,6 +6,7 @@ import asyncio
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import ceil
 from time import time
 
 import orjson
@@ -22,6 +23,7 @@ from streams.domain.envelope import Envelope, derive_id, rfc3339
 from streams.domain.errors import Reason
 from streams.domain.events import CommandAccepted, CommandRejected, CommandResult
 from streams.runtime import metrics
+from streams.runtime.admission import Overloaded
 from streams.runtime.producer import AcknowledgedProducer, BrokerUnavailable, ProducerRecord, QueueFull, RecordTooLarge
 
 _SOURCE = "/api"
@@ -40,7 +42,10 @@ class Submitted:
 
 
 class Commands:
-    """Sends commands and waits for them; ``timeout_s`` bounds the waiting, not the command."""
+    """Sends commands and waits for them; ``timeout_s`` bounds the waiting, not the command.
+
+    ``admit`` raises ``Overloaded`` for a tenant whose commands have to wait, too.
+    """
 
     def __init__(
         self,
@@ -50,6 +55,7 @@ class Commands:
         stored: StoredEvents,
         *,
         timeout_s: float,
+        admit: Callable[[str], None] = lambda _: None,
         clock: Callable[[], float] = time,
     ) -> None:
         self._producer = producer
@@ -58,6 +64,7 @@ class Commands:
         self._stored = stored
         self._timeout_s = timeout_s
         self._clock = clock
+        self._admit = admit
 
     async def submit(
         self, principal: Principal, command: Command, *, key: str = "", traceparent: str = ""
@@ -96,6 +103,12 @@ class Commands:
             traceparent=traceparent,
         )
         value, headers = encode(envelope, command)
+        try:
+            self._admit(principal.tenant_id)
+        except Overloaded as error:
+            detail = "nothing was accepted; send it again with the same Idempotency-Key"
+            wait = ceil(error.retry_after_s)
+            raise Problem(503, "overloaded", "Too much waits to be decided", detail, retry_after_s=wait) from error
         try:
             await self._producer.send([ProducerRecord(self._topic, principal.tenant_id.encode(), value, headers)])
         except RecordTooLarge as error:

@@ -17,6 +17,7 @@ from api.live.path import LivePath
 from api.reads import Reads
 from api.settings import ApiSettings
 from policy.decision import Action, Decide, Principal
+from streams.runtime.admission import Admission
 from streams.runtime.producer import AcknowledgedProducer
 
 
@@ -33,6 +34,7 @@ class Api:
     live: LivePath
     follower: Follower
     commands: Commands
+    admission: Admission
 
 
 def parts(connection: HTTPConnection) -> Api:

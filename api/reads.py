@@ -15,6 +15,7 @@ from api.live.follow import Selection
 from api.problems import Problem
 from projections.base import bounded
 from projections.queries import alerts as alert_queries
+from projections.queries import as_of as as_of_queries
 from projections.queries import board as board_queries
 from projections.queries import incidents as incident_queries
 from projections.queries import timeline as timeline_queries
@@ -54,9 +55,11 @@ class Reads:
             cursor = await connection.execute(_CHECKPOINTS, [_SERVING, len(_SERVING)])
             return {int(partition): int(offset) for partition, offset in await cursor.fetchall()}
 
-    async def incident(self, tenant_id: str, reference: str) -> IncidentRow | None:
-        """The incident of an id or number."""
+    async def incident(self, tenant_id: str, reference: str, as_of: datetime | None = None) -> IncidentRow | None:
+        """The incident of an id or number, now or as it was; None when it was not there yet."""
         async with self._database.tenant(tenant_id) as connection:
+            if as_of is not None:
+                return await as_of_queries.get_incident_as_of(connection, reference, as_of)
             return await incident_queries.get_incident(connection, reference)
 
     async def incidents_by_id(self, tenant_id: str, ids: Sequence[str]) -> Sequence[IncidentRow]:
@@ -74,13 +77,40 @@ class Reads:
             rows = await incident_queries.list_incidents(connection, wanted, behind, _limit(limit) + 1, sort)
         return _page(rows, limit, lambda row: incident_queries.cursor_after(row, sort).encode())
 
+    async def incidents_as_of(
+        self,
+        tenant_id: str,
+        wanted: IncidentFilter,
+        at: datetime,
+        *,
+        sort: Sort = "newest",
+        after: str | None,
+        limit: int,
+    ) -> Page[IncidentRow]:
+        """A page of incidents as they were, by number; it may be short though another follows."""
+        if sort == "severity":
+            raise Problem(400, "invalid-sort", "As of a time", "incidents are in the order of newest or oldest")
+        behind = _parsed(incident_queries.parse_cursor, after, sort)
+        async with self._database.tenant(tenant_id) as connection:
+            found = await as_of_queries.list_incidents_as_of(connection, wanted, at, behind, _limit(limit), sort)
+        return found.rows, Cursor(f"incidents:{sort}", (found.go_on,)).encode() if found.go_on else None
+
     async def timeline(
-        self, tenant_id: str, incident_id: str, *, types: Sequence[str] = (), after: str | None, limit: int
+        self,
+        tenant_id: str,
+        incident_id: str,
+        *,
+        types: Sequence[str] = (),
+        after: str | None,
+        limit: int,
+        as_of: datetime | None = None,
     ) -> Page[RecordedEvent]:
-        """A page of an incident's events, oldest first; the cursor is the last sequence."""
+        """A page of an incident's events (recorded by ``as_of``), oldest first; the cursor is the last sequence."""
         behind = sequence_of(after) or 0
         async with self._database.tenant(tenant_id) as connection:
-            rows = await timeline_queries.timeline(connection, incident_id, behind, _limit(limit) + 1, tuple(types))
+            rows = await timeline_queries.timeline(
+                connection, incident_id, behind, _limit(limit) + 1, tuple(types), as_of
+            )
         page, cursor = _page(rows, limit, lambda row: str(row.sequence))
         return [event_of(row) for row in page], cursor
 

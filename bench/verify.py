@@ -27,7 +27,7 @@ from streams.domain.checking import RecordChecker
 from streams.domain.envelope import Envelope
 from streams.domain.message import Message
 from streams.domain.signals import Signal
-from streams.runtime.log_reader import StoredRecord
+from streams.runtime.partition_reader import StoredRecord
 
 T0 = 1_780_000_000_000
 PER_FILE = 20_000

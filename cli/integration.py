@@ -137,8 +137,10 @@ def _database() -> Iterator[tuple[Connection, SecretBox, str]]:
     from cli.exit_codes import ExitCode
     from connectors.kit import integrations
     from connectors.kit.secrets import ConnectorSettings, SecretBox, SecretsSealed
+    from infra.local.environment import apply
     from streams.runtime.settings import DatabaseSettings
 
+    apply()
     settings = ConnectorSettings()
     try:
         with integrations.connect(DatabaseSettings()) as connection:

@@ -8,6 +8,14 @@ import typer
 
 
 def command(
+    slot: Annotated[
+        str,
+        typer.Option(
+            envvar="INCIDENTS_PROJECTOR_SLOT",
+            help="Name of this projector's place in the group, so that it has its partitions back at once when it is "
+            "started again; two live projectors need two. None: any number may run, taking over waits six seconds.",
+        ),
+    ] = "",
     metrics_port: Annotated[
         int, typer.Option(envvar="INCIDENTS_METRICS_PORT", help="Port of health and metrics; 0: none.")
     ] = 0,
@@ -17,9 +25,9 @@ def command(
     from cli.stopping import stop_on_signals
     from infra.local.environment import apply
     from projections import migrate
-    from projections.base import SequenceGap
+    from projections.base import LogBeginsLater, SequenceGap
     from projections.checkpoints import Fenced
-    from projections.runner import LogBeginsLater, PoisonedRecord, Projector
+    from projections.runner import PoisonedRecord, Projector
     from streams.runtime.health import serve
     from streams.runtime.logging import configure
     from streams.runtime.settings import DatabaseSettings, KafkaSettings
@@ -31,7 +39,7 @@ def command(
     migrate.wait_until_current(database, stop)
     if stop.is_set():
         return
-    projector = Projector(KafkaSettings(), database, stop)
+    projector = Projector(KafkaSettings(), database, stop, slot=slot)
     if metrics_port:
         serve(metrics_port, projector.checks)
     try:

@@ -109,11 +109,13 @@ def _run(tenant: str, action: Action, work: Callable[[AsyncConnection], Awaitabl
     from api.auth import require
     from api.tokens import register_tenant
     from cli.errors import CommandError
+    from infra.local.environment import apply
     from policy.decision import Principal, decide
     from projections.connections import parameters
     from streams.runtime.settings import DatabaseSettings
 
     require(decide, Principal(tenant, "admin", "cli", "operator"), action)
+    apply()
     arguments: dict[str, Any] = parameters(DatabaseSettings(), "api", "incidents-cli")
 
     async def session() -> T:

@@ -189,6 +189,7 @@ class Alerts:
     name = "alerts"
     topic: Topic = "incident-events"
     whole_log = True
+    keyed = True
 
     def __init__(self, generation: int = 1) -> None:
         self.generation = generation
@@ -211,3 +212,7 @@ class Alerts:
                 envelope = record.envelope
                 connection.execute(self._move, (record.data.other, envelope.tenantid, envelope.subject))
         return written
+
+    def fill(self, connection: Connection, records: Sequence[Record]) -> int:
+        """As ``apply``: later events change earlier rows."""
+        return self.apply(connection, records)

@@ -24,6 +24,10 @@ class SequenceGap(IncidentsError):  # noqa: N818  says what is wrong, as the oth
     """A sequence of the record is broken (R5): going on would show a history with a hole in it."""
 
 
+class LogBeginsLater(IncidentsError):  # noqa: N818
+    """The log no longer (or not yet) holds the offset to go on from, and nothing else does: rows would be missing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """One decoded record of a topic; ``json`` is its data as ``decoding.jsonb`` returns it."""
@@ -71,6 +75,20 @@ class Projection(Protocol):
 
         Applying records again changes nothing.
         """
+
+
+class Rebuildable(Projection, Protocol):
+    """A read model: it has generations, and can be filled from the beginning of the log.
+
+    ``keyed`` says that filling needs the keys of the tables; without them the rows are only ever appended.
+    """
+
+    @property
+    def keyed(self) -> bool:
+        """Whether the tables need their keys while they are being filled."""
+
+    def fill(self, connection: Connection, records: Sequence[Record]) -> int:
+        """As ``apply``, for records that no row of the tables comes from yet."""
 
 
 def instant(milliseconds: int) -> datetime:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import orjson
@@ -38,6 +38,9 @@ WHERE c.projection = m.projection AND c.generation = m.generation AND c.topic = 
 """
 
 
+_ACTIVE = "SELECT projection, generation FROM ops.projection_active"
+
+
 class Fenced(IncidentsError):  # noqa: N818  says what happened, as the other errors do
     """Another process has taken the partition over: this one must leave without writing."""
 
@@ -57,6 +60,31 @@ class Checkpoint:
     def key(self) -> tuple[str, int, str, int]:
         """Its primary key."""
         return self.projection, self.generation, self.topic, self.partition
+
+
+def active(connection: Connection) -> dict[str, int]:
+    """The generation that readers see, of each read model and each of its views."""
+    return dict(connection.execute(_ACTIVE).fetchall())
+
+
+def claim_serving(
+    connection: Connection,
+    projections: Sequence[Projection],
+    topic: Topic,
+    partition: int,
+    log_start: Callable[[], int],
+) -> list[Checkpoint]:
+    """As ``claim``, for whoever writes what readers see; raises ``Fenced`` when that is another generation by now.
+
+    Looked at after the claim: a swap locks the same rows, so that it is seen here or fences this claim.
+    """
+    with connection.transaction():
+        claimed = claim(connection, projections, topic, partition, log_start)
+        serving = active(connection)
+        for projection in projections:
+            if serving.get(projection.name, projection.generation) != projection.generation:
+                raise Fenced(f"{projection.name}: generation {serving[projection.name]} is active")
+    return claimed
 
 
 def claim(
@@ -90,18 +118,23 @@ def advance(connection: Connection, moves: Mapping[Checkpoint, int]) -> None:
 
     Raises ``Fenced`` when a checkpoint is no longer where its holder left it.
     """
-    if not moves:
-        return
-    rows = [(*checkpoint.key, checkpoint.next_offset, checkpoint.epoch, offset) for checkpoint, offset in moves.items()]
-    moved = connection.execute(_ADVANCE, [list(column) for column in zip(*rows, strict=True)]).rowcount
-    if moved != len(rows):
-        raise Fenced(f"{len(rows) - moved} of {', '.join(map(str, moves))}: held by another projector, or moved")
+    move(connection, moves)
     heads: dict[tuple[str, int], int] = {}
     for checkpoint, offset in moves.items():
         head = checkpoint.topic, checkpoint.partition
         heads[head] = min(offset, heads.get(head, offset))
     payloads = [orjson.dumps({"topic": t, "partition": p, "next_offset": o}).decode() for (t, p), o in heads.items()]
     connection.execute("SELECT pg_notify(%s, payload) FROM unnest(%s::text[]) AS payload", (CHANNEL, payloads))
+
+
+def move(connection: Connection, moves: Mapping[Checkpoint, int]) -> None:
+    """Move each checkpoint without a word to listeners: nobody reads these rows yet; raises ``Fenced``."""
+    if not moves:
+        return
+    rows = [(*checkpoint.key, checkpoint.next_offset, checkpoint.epoch, offset) for checkpoint, offset in moves.items()]
+    moved = connection.execute(_ADVANCE, [list(column) for column in zip(*rows, strict=True)]).rowcount
+    if moved != len(rows):
+        raise Fenced(f"{len(rows) - moved} of {', '.join(map(str, moves))}: held by another projector, or moved")
 
 
 def committed(connection: Connection, moves: Mapping[Checkpoint, int]) -> bool:

@@ -13,8 +13,20 @@ from streams.domain.errors import IncidentsError
 from streams.runtime.settings import DatabaseRole, DatabaseSettings
 
 CONNECT_TIMEOUT_S = 5
+NETWORK = {
+    "connect_timeout": CONNECT_TIMEOUT_S,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+"""A server that has gone without a word is noticed in half a minute, not in the hours that the kernel would wait."""
+
 STATEMENT_TIMEOUT_MS: dict[DatabaseRole, int] = {"owner": 0, "api": 10_000, "projector": 60_000}
 LOCK_TIMEOUT_MS: dict[DatabaseRole, int] = {"owner": 0, "api": 2_000, "projector": 10_000}
+IDLE_TRANSACTION_MS: dict[DatabaseRole, int] = {"owner": 0, "api": 5_000, "projector": 5_000}
+"""A process that froze in a transaction, or whose host is gone, holds its locks no longer than that: somebody waits to
+take its work over."""
 
 Connection = psycopg.Connection[TupleRow]
 AsyncConnection = psycopg.AsyncConnection[TupleRow]
@@ -45,8 +57,9 @@ def parameters(settings: DatabaseSettings, role: DatabaseRole, application_name:
         options.append(f"-c role={set_role}")
     options.append(f"-c statement_timeout={STATEMENT_TIMEOUT_MS[role]}")
     options.append(f"-c lock_timeout={LOCK_TIMEOUT_MS[role]}")
+    options.append(f"-c idle_in_transaction_session_timeout={IDLE_TRANSACTION_MS[role]}")
     options.append("-c timezone=UTC")
-    given = {"connect_timeout": CONNECT_TIMEOUT_S, **arguments}
+    given = {**NETWORK, **arguments}
     return {**given, "options": " ".join(options).strip(), "application_name": application_name}
 
 

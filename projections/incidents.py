@@ -50,6 +50,7 @@ class Incidents:
     name = "incidents"
     topic: Topic = "incident-events"
     whole_log = True
+    keyed = True
 
     def __init__(self, generation: int = 1) -> None:
         self.generation = generation
@@ -88,6 +89,10 @@ class Incidents:
                 self._rows.clear(connection)
                 self._states.clear(connection)
         return written
+
+    def fill(self, connection: Connection, records: Sequence[Record]) -> int:
+        """As ``apply``: later events change earlier rows."""
+        return self.apply(connection, records)
 
     def _apply(self, connection: Connection, records: Sequence[Record]) -> int:
         incidents = self._load_incidents(connection, {(r.envelope.tenantid, r.envelope.subject) for r in records})

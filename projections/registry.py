@@ -2,14 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+
 from projections.alerts import Alerts
-from projections.base import Projection
+from projections.base import Projection, Rebuildable
 from projections.incidents import Incidents
 from projections.outbox import Outbox, OutboxResults
 from projections.timeline import Timeline
 from projections.timers import Timers
 
+_READ_MODELS: dict[str, Callable[[int], Rebuildable]] = {
+    "timeline_entries": Timeline,
+    "incidents": Incidents,
+    "alerts": Alerts,
+}
+READ_MODELS = tuple(_READ_MODELS)
+"""The projections that have generations, in the order in which they write; the others belong to ``ops``."""
+
 
 def projections() -> tuple[Projection, ...]:
-    """One instance of each, of its current generation."""
+    """One instance of each, of its first generation."""
     return (Timeline(), Incidents(), Alerts(), Timers(), Outbox(), OutboxResults())
+
+
+def rebuildable(name: str, generation: int) -> Rebuildable:
+    """A generation of one of the read models; raises ``KeyError`` for any other name."""
+    return _READ_MODELS[name](generation)
+
+
+def of_generations(chosen: Sequence[Projection], active: Mapping[str, int]) -> tuple[Projection, ...]:
+    """The same projections, each read model in its active generation."""
+    return tuple(
+        rebuildable(one.name, active[one.name]) if one.name in READ_MODELS and one.name in active else one
+        for one in chosen
+    )

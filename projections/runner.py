@@ -8,12 +8,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from projections.base import Projection, Record
+from projections.base import LogBeginsLater, Projection, Record
+from projections.checkpoints import Fenced
 from projections.connections import connect
 from projections.decoding import decode
 from projections.registry import projections as registered
@@ -22,6 +24,7 @@ from streams.domain.catalogue import Topic
 from streams.domain.errors import IncidentsError, InvalidEvent, UnknownSchema
 from streams.runtime import metrics
 from streams.runtime.settings import DatabaseSettings, KafkaSettings
+from streams.runtime.watchdog import Place, Watchdog, WatchSettings
 
 GROUP = "incidents-projector"
 _BATCH = 2_000
@@ -39,12 +42,8 @@ class PoisonedRecord(IncidentsError):  # noqa: N818  says what is wrong, as the 
     """A record that the orchestrator should never have written: somebody must look before anything goes on."""
 
 
-class LogBeginsLater(IncidentsError):  # noqa: N818
-    """The log no longer (or not yet) holds the offset to go on from: rows would be missing."""
-
-
 class Projector:
-    """One projector process; start more to share the partitions."""
+    """One projector process; start more to share the partitions, each with a ``slot`` of its own or none."""
 
     def __init__(
         self,
@@ -52,8 +51,12 @@ class Projector:
         database: DatabaseSettings,
         stop: threading.Event,
         projections: Sequence[Projection] | None = None,
+        watch: WatchSettings | None = None,
+        slot: str = "",
     ) -> None:
         self._kafka = kafka
+        self._slot = slot
+        self._watchdog = Watchdog(watch or WatchSettings(), kafka, self._moving)
         self._stop = stop
         self._projections = projections or registered()
         self._topics: dict[str, Topic] = {kafka.topic(p.topic): p.topic for p in self._projections}
@@ -73,8 +76,11 @@ class Projector:
         Raises ``Fenced``, ``SequenceGap``, ``PoisonedRecord`` or ``LogBeginsLater`` where going on would lose or
         invent something; a supervisor starts the process again.
         """
-        self._consumer = Consumer({**_consumer_config(self._kafka), "error_cb": self._noticed})
+        metrics.PROJECTOR_STILL_SECONDS.set_function(self._watchdog.still_s)
+        self._watchdog.start()
+        self._consumer = Consumer({**_consumer_config(self._kafka, self._slot), "error_cb": self._noticed})
         try:
+            self._writer.renew()
             self._consumer.subscribe(list(self._topics), on_assign=self._assigned, on_revoke=self._revoked)
             busy = False
             while not self._stop.is_set():
@@ -89,6 +95,7 @@ class Projector:
                 raise
             _LOG.warning("projector.stopped_while_retrying")  # nothing of the batch was written
         finally:
+            self._watchdog.stop()
             self._consumer.close()
             self._writer.close()
 
@@ -98,12 +105,25 @@ class Projector:
             "kafka": self._kafka_problem or "ok",
             "postgresql": self._writer.problem or "ok",
             "schemas": "; ".join(self._blocked.values()) or "ok",
+            "progress": self._watchdog.checks()["progress"],
+        }
+
+    def _moving(self) -> Mapping[Place, int]:
+        """The positions that should move: none while PostgreSQL is away, for starting again would not bring it back."""
+        if self._writer.problem:
+            return {}
+        written = self._writer.positions()
+        return {
+            (self._kafka.topic(topic), number): offset
+            for (topic, number), offset in written.items()
+            if (topic, number) not in self._blocked
         }
 
     def _noticed(self, error: Any) -> None:
         """The client's own reports; it goes on trying by itself."""
+        if not self._kafka_problem:  # it says so again with every attempt to connect
+            _LOG.warning("kafka.error", error=str(error))
         self._kafka_problem = str(error)
-        _LOG.warning("kafka.error", error=self._kafka_problem)
 
     def _probe(self) -> None:
         """After a fault: whether Kafka answers again. Asked by the polling thread, for the client hangs otherwise."""
@@ -122,16 +142,35 @@ class Projector:
         return [*first, *self._consumer.consume(_BATCH - 1, _DRAIN_S)] if first else []
 
     def _assigned(self, consumer: Any, partitions: list[Any]) -> None:
-        for partition in partitions:
-            key = self._topics[partition.topic], partition.partition
-            partition.offset = self._writer.claim(key, lambda p=partition: self._log_start(p))  # type: ignore[misc]
-            self._positions[key] = partition.offset
+        wanted = {(self._topics[partition.topic], partition.partition): partition for partition in partitions}
+        for key, offset in self._claimed(wanted).items():
+            wanted[key].offset = self._positions[key] = offset
             self._blocked.pop(key, None)
         _LOG.info("projector.assigned", partitions=[f"{p.topic}[{p.partition}]@{p.offset}" for p in partitions])
         metrics.PROJECTOR_PAUSED_PARTITIONS.set(len(self._blocked))
         consumer.assign(partitions)
         self._joined = True
         self._kafka_problem = ""
+
+    def _claimed(self, wanted: Mapping[Partition, Any]) -> dict[Partition, int]:
+        """Take the partitions over, in the generations that readers see; returns the offsets to read from."""
+        while True:
+            try:
+                return {key: self._writer.claim(key, partial(self._log_start, there)) for key, there in wanted.items()}
+            except Fenced:
+                if not self._writer.renew():
+                    raise
+
+    def _go_on(self) -> None:
+        """After a swap: write what readers see now, from where that stands; what was read and not written is dropped.
+
+        It is read again, so that nothing is passed over.
+        """
+        held = {key: TopicPartition(self._kafka.topic(key[0]), key[1]) for key in self._positions}
+        for key, offset in self._claimed(held).items():
+            held[key].offset = self._positions[key] = offset
+            self._consumer.seek(held[key])
+        _LOG.info("projector.renewed", partitions=[f"{p.topic}[{p.partition}]@{p.offset}" for p in held.values()])
 
     def _revoked(self, _consumer: Any, partitions: list[Any]) -> None:
         keys = [(self._topics[partition.topic], partition.partition) for partition in partitions]
@@ -176,7 +215,13 @@ class Projector:
 
     def _write(self, batch: Mapping[Partition, Sequence[Record]], newest: Mapping[Partition, int]) -> None:
         started = time.perf_counter()
-        self._writer.write(batch)
+        try:
+            self._writer.write(batch)
+        except Fenced:
+            if not self._writer.renew():
+                raise
+            self._go_on()
+            return
         metrics.PROJECTOR_TRANSACTION_SECONDS.observe(time.perf_counter() - started)
         metrics.PROJECTOR_BATCH_RECORDS.observe(sum(map(len, batch.values())))
         for (topic, partition), milliseconds in newest.items():
@@ -208,9 +253,11 @@ class Projector:
         _LOG.warning("kafka.error", at=where, error=str(error))
 
 
-def _consumer_config(kafka: KafkaSettings) -> dict[str, Any]:
+def _consumer_config(kafka: KafkaSettings, slot: str = "") -> dict[str, Any]:
+    """With a slot the member is static (KIP-345): started again, it has its partitions back without a rebalance."""
     return {
         **kafka.librdkafka(),
+        **({"group.instance.id": f"{kafka.topic(GROUP)}-{slot}"} if slot else {}),
         "group.id": kafka.topic(GROUP),
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from psycopg import sql
+from psycopg import Cursor, sql
 
 from projections.connections import Connection
 
@@ -25,6 +25,7 @@ class Staging:
         self._create = sql.SQL(
             "CREATE TEMPORARY TABLE IF NOT EXISTS {} ON COMMIT DELETE ROWS AS SELECT {} FROM {} WITH NO DATA"
         ).format(stage, columns, target)
+        self._append = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(target, columns)
         self._clear = sql.SQL("DELETE FROM {}").format(stage)
         self._copy = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(stage, columns)
         self._insert = sql.SQL("INSERT INTO {target} AS t ({columns}) SELECT {columns} FROM {stage} ").format(
@@ -48,9 +49,18 @@ class Staging:
         if not rows:
             return 0
         with connection.cursor() as cursor:
-            with cursor.copy(self._copy) as copy:
-                copy.set_types(self._types)
-                for row in rows:
-                    copy.write_row(row)
+            self._write(cursor, self._copy, rows)
             cursor.execute(self._insert)
             return cursor.rowcount
+
+    def append(self, connection: Connection, rows: Iterable[tuple[Any, ...]]) -> int:
+        """COPY straight into the table rows that cannot be there yet; returns how many."""
+        with connection.cursor() as cursor:
+            self._write(cursor, self._append, rows)
+            return cursor.rowcount
+
+    def _write(self, cursor: Cursor[Any], statement: sql.Composed, rows: Iterable[tuple[Any, ...]]) -> None:
+        with cursor.copy(statement) as copy:
+            copy.set_types(self._types)
+            for row in rows:
+                copy.write_row(row)

@@ -65,6 +65,7 @@ class Timeline:
     name = "timeline_entries"
     topic: Topic = "incident-events"
     whole_log = True
+    keyed = False
 
     def __init__(self, generation: int = 1) -> None:
         self.generation = generation
@@ -78,3 +79,7 @@ class Timeline:
     def apply(self, connection: Connection, records: Sequence[Record]) -> int:
         """Insert what is new."""
         return self._staging.load(connection, [row(record) for record in records])
+
+    def fill(self, connection: Connection, records: Sequence[Record]) -> int:
+        """Append rows."""
+        return self._staging.append(connection, map(row, records))

@@ -15,11 +15,12 @@ from projections import checkpoints
 from projections.base import Projection, Record
 from projections.checkpoints import Checkpoint
 from projections.connections import Connection
+from projections.registry import of_generations
 from projections.sequences import TenantSequences
 from streams.domain.catalogue import Topic
 from streams.runtime.metrics import PROJECTOR_ROWS
 
-TRANSIENT = (psycopg.OperationalError, psycopg.InterfaceError)
+TRANSIENT = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.IdleInTransactionSessionTimeout)
 """Absence of the server, a lost connection, deadlock, time limits: the same again may work."""
 
 _LOG = structlog.get_logger()
@@ -41,8 +42,7 @@ class Writer:
         self._projections = projections
         self._held: dict[Partition, list[Checkpoint]] = {}
         self._connection: Connection | None = None
-        timeline = next(p for p in projections if p.name == "timeline_entries")
-        self._sequences = TenantSequences(timeline.tables[0])
+        self._sequences = _sequences(projections)
         self.problem = ""
         self._retry = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(TRANSIENT),
@@ -54,12 +54,26 @@ class Writer:
         )
 
     def claim(self, partition: Partition, log_start: Callable[[], int]) -> int:
-        """Take the partition over, fencing whoever had it; returns the offset to read from."""
+        """Take the partition over, fencing whoever had it; returns the offset to read from.
+
+        Raises ``Fenced`` when readers see another generation than this one writes: ``renew`` and claim again.
+        """
         self._sequences.forget()
         topic, number = partition
-        held = self._retried(lambda c, _: checkpoints.claim(c, self._projections, topic, number, log_start))
+        held = self._retried(lambda c, _: checkpoints.claim_serving(c, self._projections, topic, number, log_start))
         self._held[partition] = held
         return min(checkpoint.next_offset for checkpoint in held)
+
+    def renew(self) -> bool:
+        """Go over to the generations that readers see now; returns whether they are others. Then claim again."""
+        serving = self._retried(lambda connection, _: checkpoints.active(connection))
+        renewed = of_generations(self._projections, serving)
+        if [one.generation for one in renewed] == [one.generation for one in self._projections]:
+            return False
+        self.close()  # with the temporary tables of the old generations
+        self._projections = renewed
+        self._sequences = _sequences(renewed)
+        return True
 
     def release(self, partitions: Iterable[Partition]) -> None:
         """Forget partitions that went to another process."""
@@ -69,6 +83,11 @@ class Writer:
     def holds(self, partition: Partition) -> bool:
         """Whether the partition was claimed and not released."""
         return partition in self._held
+
+    def positions(self) -> dict[Partition, int]:
+        """The next offset of each partition that is held, as far as rows are committed; safe from another thread."""
+        held = list(self._held.items())
+        return {place: min(one.next_offset for one in its) for place, its in held}
 
     def write(self, batch: Mapping[Partition, Sequence[Record]]) -> None:
         """Write a batch, each partition's records in offset order, and move the checkpoints behind them.
@@ -148,6 +167,10 @@ class Writer:
         error: Any = state.outcome.exception() if state.outcome else None
         self.problem = f"{type(error).__name__}: {error}".strip()
         _LOG.warning("postgresql.retrying", error=self.problem, attempt=state.attempt_number)
+
+
+def _sequences(projections: Sequence[Projection]) -> TenantSequences:
+    return TenantSequences(next(p for p in projections if p.name == "timeline_entries").tables[0])
 
 
 def _due(

@@ -76,3 +76,8 @@ def topics() -> tuple[TopicSpec, ...]:
         )
         for name, entry in catalogue["topics"].items()
     )
+
+
+def rule_set_schema() -> bytes:
+    """The JSON schema of rule set files."""
+    return (_ROOT / "rule_set.schema.json").read_bytes()

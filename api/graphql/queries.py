@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated
 
 import strawberry
@@ -20,11 +21,23 @@ from api.graphql.types import (
     page_info,
     timeline_page,
 )
+from api.problems import Problem
 from policy.decision import Action
 from projections.queries.alerts import AlertFilter
 from projections.queries.incidents import IncidentFilter
 
+AsOf = Annotated[
+    datetime | None,
+    strawberry.argument(description="as it was at this instant, with an offset; what was recorded later is left out"),
+]
 Reference = Annotated[str, strawberry.argument(description="an id or a number, e.g. INC-12")]
+
+
+def aware(at: datetime | None) -> datetime | None:
+    """The instant; raises ``Problem`` 400 for one without an offset."""
+    if at is not None and at.tzinfo is None:
+        raise Problem(400, "invalid-time", "As of a time", "the time needs an offset, e.g. Z")
+    return at
 
 
 @strawberry.input(description="Which incidents; lists mean any of them")
@@ -45,10 +58,15 @@ class Query:
     """The root of reads."""
 
     @strawberry.field(description="One incident; null when there is none")
-    async def incident(self, info: Resolving, id: Reference) -> Incident | None:  # noqa: A002  the field's usual name
+    async def incident(
+        self,
+        info: Resolving,
+        id: Reference,  # noqa: A002  the field's usual name
+        as_of: AsOf = None,
+    ) -> Incident | None:
         """By id or number."""
         principal = await info.context.ask(Action.READ_INCIDENTS, "incident_id", id)
-        row = await info.context.api.reads.incident(principal.tenant_id, id)
+        row = await info.context.api.reads.incident(principal.tenant_id, id, aware(as_of))
         return Incident.of(row) if row else None
 
     @strawberry.field(description="Incidents, newest first")
@@ -58,6 +76,7 @@ class Query:
         filter: IncidentFilterInput | None = None,  # noqa: A002  the argument's usual name
         first: First = 50,
         after: After = None,
+        as_of: AsOf = None,
     ) -> IncidentConnection:
         """A page of incidents."""
         principal = await info.context.ask(Action.READ_INCIDENTS)
@@ -71,7 +90,11 @@ class Query:
             firing=chosen.firing,
             include_merged=chosen.include_merged,
         )
-        rows, cursor = await info.context.api.reads.incidents(principal.tenant_id, wanted, after=after, limit=first)
+        reads, at = info.context.api.reads, aware(as_of)
+        if at is None:
+            rows, cursor = await reads.incidents(principal.tenant_id, wanted, after=after, limit=first)
+        else:
+            rows, cursor = await reads.incidents_as_of(principal.tenant_id, wanted, at, after=after, limit=first)
         return IncidentConnection(nodes=[Incident.of(row) for row in rows], page_info=page_info(cursor))
 
     @strawberry.field(description="The events of an incident, oldest first")

@@ -29,6 +29,8 @@ async def accept(needs: IngestDependencies, connector: str, messages: Sequence[M
         raise unavailable(error) from error
     except RecordTooLarge as error:
         raise Problem(413, "event-too-large", detail="one event is too large to be kept") from error
+    if messages:
+        needs.admission.accepted(messages[0][0].tenantid, len(messages))
     INGEST_MESSAGES.labels(connector).inc(len(messages))
     body = orjson.dumps({"accepted": len(messages), "ids": [envelope.id for envelope, _ in messages]})
     return Response(body, 202, media_type="application/json")

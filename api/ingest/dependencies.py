@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from starlette.requests import Request
 
 from connectors.kit.contract import Integration
+from streams.runtime.admission import Gate
 from streams.runtime.producer import ProducerRecord
 
 MAX_BODY_BYTES = 1_048_576
@@ -27,6 +28,16 @@ class Storage(Protocol):
 
     async def put_async(self, content: bytes, content_type: str = ...) -> str:
         """Store bytes under their digest and return the key; raises ``Transient``."""
+
+
+class Admits(Protocol):
+    """``streams.runtime.admission.Gate`` and ``Admission``."""
+
+    def check(self, tenant: str, /) -> None:
+        """Raise ``Transient`` where the tenant has to wait."""
+
+    def accepted(self, tenant: str, count: int, /) -> None:
+        """Count what a tenant put on the intake."""
 
 
 class Directory(Protocol):
@@ -50,7 +61,10 @@ class Principal(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class IngestDependencies:
-    """``authenticate`` raises ``Problem`` for a token that is not valid; ``topic`` is the intake on the cluster."""
+    """``authenticate`` raises ``Problem`` for a token that is not valid; ``topic`` is the intake on the cluster.
+
+    ``admission`` holds tenants back; by default it knows of no backlog.
+    """
 
     producer: Producer
     storage: Storage
@@ -59,3 +73,4 @@ class IngestDependencies:
     topic: str = "incident-intake"
     max_body_bytes: int = MAX_BODY_BYTES
     clock: Callable[[], float] = time.time
+    admission: Admits = field(default_factory=Gate)

@@ -19,7 +19,8 @@ from streams.domain.errors import Transient
 async def receive(needs: IngestDependencies, request: Request) -> Response:
     """Take one delivery. The order of the checks is part of the contract: nobody learns more than they may.
 
-    Size (413), integration (404), signature (401), content type (415), JSON (400), shape (400), then 202 or 503.
+    Size (413), integration (404), signature (401), content type (415), backlog (503), JSON (400),
+    shape (400), then 202 or 503.
     """
     connector, integration_id = request.path_params["connector"], request.path_params["integration_id"]
     body = await read_body(request, needs.max_body_bytes)
@@ -39,6 +40,10 @@ async def take(needs: IngestDependencies, receives: Receives, integration: Integ
     if delivery.media_type not in receives.content_types:
         allowed = ", ".join(sorted(receives.content_types))
         raise Problem(415, "unsupported-media-type", detail=f"send {allowed}", headers={"Accept": allowed})
+    try:
+        needs.admission.check(integration.tenant_id)
+    except Transient as error:
+        raise unavailable(error) from error
     document = strict_json(delivery.body)
     try:
         messages = receives.parse(integration, delivery, document)

@@ -11,10 +11,12 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from api.auth import Unavailable
 from api.live.events import RecordedEvent
 from api.live.fanout import Fanout, SlowSubscriber, Subscription
 
 _PAGE = 500
+_PATIENCE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +61,26 @@ class StoredEvents(Protocol):
 
 
 class Follower:
-    """Opens and follows streams; ``replay_limit`` is how many events of the tenant a cursor may lie back."""
+    """Opens and follows streams; ``replay_limit`` is how many events of the tenant a cursor may lie back.
 
-    def __init__(self, fanout: Fanout, stored: StoredEvents, *, replay_limit: int, heartbeat_s: float) -> None:
+    ``reading`` is set once the live path reads from somewhere: a stream that began before would miss what is projected
+    until then, since that is neither read live nor was it stored when the stream looked.
+    """
+
+    def __init__(
+        self,
+        fanout: Fanout,
+        stored: StoredEvents,
+        *,
+        reading: asyncio.Event,
+        replay_limit: int,
+        heartbeat_s: float,
+        patience_s: float = _PATIENCE_S,
+    ) -> None:
         self._fanout = fanout
         self._stored = stored
+        self._reading = reading
+        self._patience_s = patience_s
         self._replay_limit = replay_limit
         self._heartbeat_s = heartbeat_s
 
@@ -73,6 +90,7 @@ class Follower:
         The first item always says where the stream stands. Raises ``TooManySubscribers``, ``Unavailable`` (before the
         first item or in the middle of a long gap) and ``SlowSubscriber``; the last cursor is where to resume.
         """
+        await self._until_reading()
         last = await self._stored.last(selection.tenant_id)
         cursor, reset = self._begin(after, last)
         if reset is not None:
@@ -90,6 +108,13 @@ class Follower:
                 yield item
         finally:
             self._fanout.unsubscribe(subscription)
+
+    async def _until_reading(self) -> None:
+        """A process that has just started reads in a moment; one without Kafka sends its clients away."""
+        try:
+            await asyncio.wait_for(self._reading.wait(), self._patience_s)
+        except TimeoutError as error:
+            raise Unavailable("the record is not being read yet") from error
 
     def _begin(self, after: int | None, last: int) -> tuple[int, Reset | None]:
         if after is None:

@@ -44,8 +44,3 @@ class Hold:
         """The event with the earliest recorded time of those held."""
         heads = [waiting[0][1] for waiting in self._waiting.values() if waiting]
         return min(heads, key=lambda event: event.envelope.recordedtime, default=None)
-
-    def clear(self) -> None:
-        """Forget everything: reading starts again from the checkpoints."""
-        self._waiting.clear()
-        self._count = 0

@@ -48,13 +48,13 @@ class LivePath:
             self._first_unprojected,
             self._take_events,
             is_full=lambda: self._hold.full,
-            on_begin=self._hold.clear,
         )
         self._task: asyncio.Task[None] | None = None
         self.failure = ""
 
     def start(self) -> None:
         """Begin to read."""
+        metrics.API_PROJECTION_LAG_SECONDS.set_function(self.lag_s)
         self._task = asyncio.create_task(self.checkpoints.run(), name="checkpoints")
         self._task.add_done_callback(self._note_failure)
         self.results.start()

@@ -43,10 +43,10 @@ def _offsets(admin: AdminClient, topic: str, partitions: object, spec: OffsetSpe
 
 
 class Tail:
-    """One topic, all partitions, committed records only; goes on after a broker's absence where it was.
+    """One topic, all partitions, committed records only; goes on after any interruption where it was.
 
-    ``deliver`` gets batches on the event loop, one at a time; while ``is_full()`` nothing more is read. ``on_begin`` is
-    called there before the first batch, and again when reading had to begin anew from ``start``.
+    ``deliver`` gets batches on the event loop, one at a time; while ``is_full()`` nothing more is read. ``start`` says
+    where to begin the first time. To ask it again would pass over what was projected during the interruption.
     """
 
     def __init__(
@@ -56,14 +56,13 @@ class Tail:
         start: Start,
         deliver: Callable[[Sequence[Message]], None],
         is_full: Callable[[], bool] = lambda: False,
-        on_begin: Callable[[], None] = lambda: None,
     ) -> None:
         self._settings = settings
         self._topic = settings.topic(topic)
         self._start = start
         self._deliver = deliver
         self._is_full = is_full
-        self._on_begin = on_begin
+        self._next: dict[int, int] = {}
         self._stopping = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name=f"tail-{topic}", daemon=True)
@@ -93,9 +92,10 @@ class Tail:
 
     def _read_until_it_breaks(self) -> None:
         admin = AdminClient({**self._settings.librdkafka(), "log_level": 3})
-        start = self._start(admin, self._topic)
+        start = self._resume(admin) if self._next else self._start(admin, self._topic)
         if start is None:
             return
+        self._next = dict(start)
         consumer = Consumer(
             {
                 **self._settings.librdkafka(),
@@ -112,15 +112,15 @@ class Tail:
         try:
             consumer.assign([TopicPartition(self._topic, partition, offset) for partition, offset in start.items()])
             self.reachable = True
-            self._call(self._begin)
+            self._call(self.positioned.set)
             while not self._stopping.is_set():
                 self._read(consumer)
         finally:
             consumer.close()
 
-    def _begin(self) -> None:
-        self._on_begin()
-        self.positioned.set()
+    def _resume(self, admin: AdminClient) -> Mapping[int, int]:
+        begins = earliest(admin, self._topic, list(self._next))
+        return {partition: max(offset, begins[partition]) for partition, offset in self._next.items()}
 
     def _read(self, consumer: Consumer) -> None:
         if self._is_full():
@@ -149,6 +149,11 @@ class Tail:
         self._call(take)
         while not self._stopping.is_set() and not done.wait(_POLL_S):
             pass
+        for message in messages:
+            partition, offset = message.partition(), message.offset()
+            assert partition is not None
+            assert offset is not None
+            self._next[partition] = offset + 1
 
     def _call(self, function: Callable[[], None]) -> None:
         assert self._loop is not None
@@ -160,4 +165,6 @@ class Tail:
     def _on_error(self, error: KafkaError) -> None:
         if error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001  the client's name for a public code
             self.reachable = False
-        _log.warning("kafka client error", topic=self._topic, error=error.str())
+            return
+        if self.reachable:  # once down, it says so again with every attempt to connect
+            _log.warning("kafka client error", topic=self._topic, error=error.str())

@@ -9,6 +9,8 @@ from starlette.responses import Response
 from api.body import StrictRoute
 from api.dependencies import Api, Parts
 from api.rest.responses import json_response
+from streams.runtime.admission import WEBHOOKS_S
+from streams.runtime.health import WARNING, verdict
 
 router = APIRouter(route_class=StrictRoute, tags=["health"])
 
@@ -22,14 +24,12 @@ async def live() -> Response:
 @router.get("/health/ready", summary="Everything that answers need is there")
 async def ready(api: Parts) -> Response:
     """200, or 503 with what is wrong: Kafka, the database, or projections that lag behind."""
-    checks = readiness(api)
-    is_ready = all(state == "ok" for state in checks.values())
-    content = {"status": "ok" if is_ready else "unavailable", "checks": checks}
-    return json_response(content, 200 if is_ready else 503)
+    judged = verdict(readiness(api))
+    return json_response(judged.as_json(), 200 if judged.is_ready else 503)
 
 
 def readiness(api: Api) -> dict[str, str]:
-    """Names of what was checked, each with ``ok`` or what is wrong with it."""
+    """Names of what was checked, each with ``ok``, ``warning: ...`` or what is wrong with it."""
     kafka = api.producer.is_ready() and api.live.results.reachable
     lag_s = api.live.lag_s()
     behind = f"the read models are {lag_s:.0f} s behind"
@@ -38,7 +38,13 @@ def readiness(api: Api) -> dict[str, str]:
         "database": "ok" if api.live.checkpoints.reachable else "the database does not answer",
         "events": _events(api),
         "projections": "ok" if lag_s <= api.settings.max_lag_s else behind,
+        "intake": _intake(api.admission.waiting_s()),
     }
+
+
+def _intake(waiting_s: float) -> str:
+    """The orchestrator's backlog holds providers back, which is not this replica's fault."""
+    return "ok" if waiting_s < WEBHOOKS_S else f"{WARNING}{waiting_s:.0f} s of work wait to be decided"
 
 
 def _events(api: Api) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from datetime import datetime
+from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -29,6 +30,10 @@ AlertReader = Annotated[Principal, Depends(allowed(Action.READ_ALERTS))]
 BoardReader = Annotated[Principal, Depends(allowed(Action.READ_BOARD))]
 Limit = Annotated[int, Query(ge=1, le=500, description="how many at most")]
 After = Annotated[str | None, Query(max_length=1000, description="`next` of the page before")]
+AsOf = Annotated[
+    AwareDatetime | None,
+    Query(description="as it was at this instant (RFC 3339): what was recorded later is left out"),
+]
 Any_ = Annotated[list[str], Query(max_length=20, description="any of these; repeat the parameter")]
 
 
@@ -41,12 +46,15 @@ def page(request: Request, items: list[object], cursor: str | None) -> Response:
     return json_response({"items": items, "next": cursor}, headers=headers)
 
 
-async def found(api: Api, principal: Principal, reference: str) -> IncidentRow:
-    """The incident of an id or number; raises ``Problem`` 404."""
-    row = await api.reads.incident(principal.tenant_id, reference)
-    if row is None:
-        raise Problem(404, "unknown-incident", "Not found", f"no incident {reference[:60]}")
-    return row
+async def found(api: Api, principal: Principal, reference: str, as_of: datetime | None = None) -> IncidentRow:
+    """The incident of an id or number, now or as it was; raises ``Problem`` 404."""
+    row = await api.reads.incident(principal.tenant_id, reference, as_of)
+    if row is not None:
+        return row
+    now = await api.reads.incident(principal.tenant_id, reference) if as_of else None
+    if now is not None:
+        raise Problem(404, "not-yet", "Not there yet", f"INC-{now.number} was declared at {now.created_at.isoformat()}")
+    raise Problem(404, "unknown-incident", "Not found", f"no incident {reference[:60]}")
 
 
 class Filter(BaseModel):
@@ -67,10 +75,13 @@ class Filter(BaseModel):
     sort: Sort = "newest"
     limit: int = Field(50, ge=1, le=500, description="how many at most")
     after: str | None = Field(None, max_length=4096, description="`next` of the page before")
+    as_of: AwareDatetime | None = Field(
+        None, description="as they were at this instant; filters apply to that state, a page may be short"
+    )
 
     def wanted(self) -> IncidentFilter:
         """The filter as the queries take it."""
-        values = self.model_dump(exclude={"sort", "limit", "after", "status", "severity"})
+        values = self.model_dump(exclude={"sort", "limit", "after", "as_of", "status", "severity"})
         return IncidentFilter(status=tuple(self.status), severity=tuple(self.severity), **values)
 
 
@@ -79,19 +90,25 @@ async def list_incidents(
     request: Request, principal: Reader, api: Parts, chosen: Annotated[Filter, Query()]
 ) -> Response:
     """Keyset paging: a page stays right while incidents are added. Merged ones are left out unless asked for."""
-    rows, cursor = await api.reads.incidents(
-        principal.tenant_id, chosen.wanted(), sort=chosen.sort, after=chosen.after, limit=chosen.limit
-    )
+    paging: Any = {"sort": chosen.sort, "after": chosen.after, "limit": chosen.limit}
+    if chosen.as_of is not None:
+        rows, cursor = await api.reads.incidents_as_of(principal.tenant_id, chosen.wanted(), chosen.as_of, **paging)
+    else:
+        rows, cursor = await api.reads.incidents(principal.tenant_id, chosen.wanted(), **paging)
     return page(request, [incident_view(row) for row in rows], cursor)
 
 
 @router.get("/incidents/{incident_id}", summary="Get an incident", responses={200: INCIDENT})
-async def get_incident(principal: Reader, api: Parts, incident_id: str) -> Response:
-    """By id or number; one that was merged answers 308 to the incident that it became part of, with itself as body."""
-    row = await found(api, principal, incident_id)
-    headers = {"ETag": etag(row.revision), "Cache-Control": "private, no-cache"}
+async def get_incident(principal: Reader, api: Parts, incident_id: str, as_of: AsOf = None) -> Response:
+    """By id or number; one that was merged answers 308 to the incident that it became part of, with itself as body.
+
+    As it was at an instant, it has no ETag: what was cannot be edited.
+    """
+    row = await found(api, principal, incident_id, as_of)
+    headers = {"Cache-Control": "private, no-cache"} | ({} if as_of else {"ETag": etag(row.revision)})
     if row.merged_into:
-        headers["Location"] = f"/api/v1/incidents/{row.merged_into}"
+        asked = f"?{urlencode({'as_of': as_of.isoformat()})}" if as_of else ""
+        headers["Location"] = f"/api/v1/incidents/{row.merged_into}{asked}"
         return json_response(incident_view(row), 308, headers)
     return json_response(incident_view(row), headers=headers)
 
@@ -105,11 +122,12 @@ async def timeline(
     types: Any_ = [],  # noqa: B006
     limit: Limit = 100,
     after: After = None,
+    as_of: AsOf = None,
 ) -> Response:
     """Its events as CloudEvents."""
-    row = await found(api, principal, incident_id)
+    row = await found(api, principal, incident_id, as_of)
     events, cursor = await api.reads.timeline(
-        principal.tenant_id, row.incident_id, types=sorted(known_types(types)), after=after, limit=limit
+        principal.tenant_id, row.incident_id, types=sorted(known_types(types)), after=after, limit=limit, as_of=as_of
     )
     return page(request, [event.document for event in events], cursor)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import structlog
 
@@ -23,11 +23,12 @@ async def attempt(
     number: int,
     *,
     is_late: bool = False,
+    is_held: Callable[[], bool] = lambda: True,
 ) -> Outcome | TooLate:
     """Carry out an intent for the ``number``-th time and say what became of it; never raises.
 
     From the second attempt on the first may have worked and its answer been lost, so the provider is asked first. One
-    that ``is_late`` is not sent any more.
+    that ``is_late`` is not sent any more, nor one whose lease ``is_held`` no longer: somebody else may be sending it.
     """
     connector = connectors.get(intent.connector)
     if integration is None or integration.connector != intent.connector:
@@ -41,7 +42,11 @@ async def attempt(
                     return Ok(reference, "found from an earlier attempt")
                 case Unknown(reason, retry_after_s):
                     return TransientFailure(f"look-up: {reason}", retry_after_s)
-        return TooLate() if is_late else await connector.sends.send(http, integration, intent)
+        if is_late:
+            return TooLate()
+        if not is_held():
+            return TransientFailure("the lease ran out before anything was sent")
+        return await connector.sends.send(http, integration, intent)
     except Exception as error:  # noqa: BLE001  the one place besides the partition loop: see below
         # A connector's defect must not stop the others' effects: counted as a transient attempt, so it has a bound.
         # A rendered traceback: with the exception itself, a console would show local variables, and they hold tokens.

@@ -29,6 +29,7 @@ def parameters(settings: DatabaseSettings, role: DatabaseRole, name: str) -> dic
         "keepalives_idle": 10,
         "keepalives_interval": 5,
         "keepalives_count": 3,
+        "tcp_user_timeout": 20_000,
         **arguments,
         "options": " ".join(options).strip(),
         "application_name": f"incidents-{name}",

@@ -13,8 +13,9 @@ import secrets
 import socket
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 
 import psycopg
 import structlog
@@ -33,11 +34,15 @@ from connectors.kit.outcome import Ok, Outcome, PermanentFailure, TooLate, Trans
 from connectors.kit.targets import HeldBack, Targets
 from streams.domain.errors import IncidentsError, Transient
 from streams.runtime import metrics
+from streams.runtime.health import WARNING
 from streams.runtime.producer import AcknowledgedProducer
 from streams.runtime.settings import DatabaseSettings
 
 _DEFAULT_RATE_PER_S = 10.0
 _RECONNECT_S = 1.0
+_OLD_S = 60.0
+"""Age of an unfinished intent at which the readiness check says it."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -81,16 +86,24 @@ class Dispatcher:
         self._owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._targets = Targets(settings.per_integration)
         self._tasks: dict[asyncio.Task[None], Leased] = {}
+        self._held_until: dict[str, float] = {}
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._connected = False
+        self._oldest_s = 0.0
 
     def checks(self) -> dict[str, str]:
         """What readiness depends on."""
         return {
             "database": "ok" if self._connected else "not connected",
             "kafka": "ok" if self._producer.is_ready() else self._producer.fatal_error or "not reachable",
+            "outbox": self._outbox(),
         }
+
+    def _outbox(self) -> str:
+        """An old intent is most often a provider that is down: people must know, another dispatcher would not help."""
+        old = self._oldest_s >= _OLD_S
+        return f"{WARNING}an intent waits for {self._oldest_s:.0f} s" if old else "ok"
 
     def open_circuits(self) -> int:
         """How many integrations are held back because they fail."""
@@ -149,19 +162,34 @@ class Dispatcher:
         under_way = Counter(one.intent.integration_id for one in self._tasks.values())
         full = [integration_id for integration_id, count in under_way.items() if count >= share]
         held_back = [*self._targets.held_back(), *full]
-        return await outbox.lease(connection, self._owner, room, self._settings.lease_s, held_back)
+        began = time.monotonic()
+        leased = await outbox.lease(connection, self._owner, room, self._settings.lease_s, held_back)
+        self._hold((one.intent.intent_id for one in leased), began)
+        return leased
+
+    def _hold(self, intent_ids: Iterable[str], since: float) -> None:
+        """Remember until when leases are ours for certain, counted from before they were asked for."""
+        self._held_until |= dict.fromkeys(intent_ids, since + self._settings.lease_s)
+
+    def _is_held(self, intent_id: str) -> bool:
+        """Whether a lease is still ours: a process that was frozen finds here that it no longer is."""
+        return time.monotonic() < self._held_until.get(intent_id, 0.0)
 
     async def _idle_s(self, connection: outbox.AsyncConnection) -> float:
         """How long to sleep: until the next intent is due, as far as that is not one that is held back."""
-        due = await outbox.seconds_until_due(connection)
-        return self._settings.poll_s if due is None else min(self._settings.poll_s, max(due, 0.25))
+        found = await outbox.pending(connection)
+        self._oldest_s = found.oldest_s if found else 0.0
+        metrics.DISPATCHER_OLDEST_UNSENT_SECONDS.set(self._oldest_s)
+        return self._settings.poll_s if found is None else min(self._settings.poll_s, max(found.due_s, 0.25))
 
     async def _pause(self, seconds: float) -> None:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), seconds)
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.pop(task, None)
+        done = self._tasks.pop(task, None)
+        if done is not None:
+            self._held_until.pop(done.intent.intent_id, None)
         self._wake.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             # The lease runs out and another attempt looks first; nothing is lost.
@@ -183,8 +211,8 @@ class Dispatcher:
         while True:
             await asyncio.sleep(self._settings.lease_s / 3)
             if self._tasks:
-                held = [one.intent.intent_id for one in self._tasks.values()]
-                await outbox.renew(connection, self._owner, held, self._settings.lease_s)
+                began, held = time.monotonic(), [one.intent.intent_id for one in self._tasks.values()]
+                self._hold(await outbox.renew(connection, self._owner, held, self._settings.lease_s), began)
 
     async def _listen(self) -> None:
         """Wake up when the projector says that there are new intents."""
@@ -223,7 +251,13 @@ class Dispatcher:
             if self._stopping.is_set():
                 raise HeldBack(0.0)
             outcome = await attempt(
-                self._connectors, self._http, integration, intent, leased.attempt, is_late=leased.is_late
+                self._connectors,
+                self._http,
+                integration,
+                intent,
+                leased.attempt,
+                is_late=leased.is_late,
+                is_held=partial(self._is_held, intent.intent_id),
             )
         target.learn(outcome)
         return outcome

@@ -53,9 +53,12 @@ WHERE intent_id = %(intent)s AND leased_by = %(owner)s AND state = 'pending'
 _RENEW = """
 UPDATE ops.outbox_events SET leased_until = now() + make_interval(secs => %(lease_s)s)
 WHERE intent_id = ANY(%(intents)s) AND leased_by = %(owner)s AND state = 'pending'
+RETURNING intent_id
 """
-_NEXT_DUE = """
-SELECT extract(epoch FROM min(greatest(next_attempt_at, coalesce(leased_until, next_attempt_at))) - now())::float8 AS s
+_PENDING = """
+SELECT extract(epoch FROM min(greatest(next_attempt_at, coalesce(leased_until, next_attempt_at))) - now())::float8
+         AS due,
+       extract(epoch FROM now() - min(created_at))::float8 AS oldest
 FROM ops.outbox_events WHERE state = 'pending'
 """
 _MAX_ERROR_CHARACTERS = 500
@@ -108,12 +111,22 @@ async def retry_later(
     await connection.execute(_RETRY, arguments)
 
 
-async def renew(connection: AsyncConnection, owner: str, intent_ids: Sequence[str], lease_s: float) -> None:
-    """Hold the leases for ``lease_s`` more (0: give them back); those that went to somebody else stay there."""
-    await connection.execute(_RENEW, {"lease_s": lease_s, "intents": list(intent_ids), "owner": owner})
+async def renew(connection: AsyncConnection, owner: str, intent_ids: Sequence[str], lease_s: float) -> list[str]:
+    """Hold the leases for ``lease_s`` more (0: give them back); which of them are still this owner's."""
+    arguments = {"lease_s": lease_s, "intents": list(intent_ids), "owner": owner}
+    cursor = await connection.execute(_RENEW, arguments)
+    return [row["intent_id"] for row in await cursor.fetchall()]
 
 
-async def seconds_until_due(connection: AsyncConnection) -> float | None:
-    """Seconds until the next pending intent may be leased (negative: now); ``None`` when there is none."""
-    row = await (await connection.execute(_NEXT_DUE)).fetchone()
-    return None if row is None or row["s"] is None else float(row["s"])
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """What is not finished: seconds until the next may be leased (negative: now) and age of the oldest, in seconds."""
+
+    due_s: float
+    oldest_s: float
+
+
+async def pending(connection: AsyncConnection) -> Pending | None:
+    """What waits; ``None`` when nothing does."""
+    row = await (await connection.execute(_PENDING)).fetchone()
+    return None if row is None or row["due"] is None else Pending(float(row["due"]), max(0.0, float(row["oldest"])))

@@ -118,6 +118,16 @@ class PreparationFailed(StackError):
         super().__init__(f"{name}: {step} failed; its last lines:\n{output}")
 
 
+class OtherClusterSize(StackError):
+    """The data of a broker was formatted as part of a cluster of another size."""
+
+    def __init__(self, folder: Path, formatted: int, wanted: int) -> None:
+        super().__init__(
+            f"{folder} was formatted as one of {formatted} broker(s) and INCIDENTS_BROKERS says {wanted}: set it back, "
+            "or use another INCIDENTS_HOME"
+        )
+
+
 class ServerDied(StackError):
     """A server ended before it was healthy."""
 

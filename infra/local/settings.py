@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 LOOPBACK = "127.0.0.1"
 S3_INNER_PORTS = 7
 METRICS_PORTS = 5
+MAXIMUM_BROKERS = 3  # more would need ports that stacks beside this one use
 
 
 class StackSettings(BaseSettings):
@@ -24,6 +25,12 @@ class StackSettings(BaseSettings):
     port_offset: int = Field(0, ge=0, le=40000, description="added to every port")
     kafka_port: int = 19092
     kafka_controller_port: int = 19093
+    brokers: int = Field(1, ge=1, le=MAXIMUM_BROKERS, description="Kafka nodes; the second listens two ports further")
+    kafka_proxied: bool = Field(
+        default=False, description="each broker has a second listener, whose clients are sent to a proxy"
+    )
+    kafka_proxied_port: int = Field(19061, description="the first broker's second listener")
+    kafka_proxy_port: int = Field(19071, description="where the proxy of the first broker's second listener is")
     postgres_port: int = 15432
     s3_port: int = Field(18333, description="the S3 server; seven inner ports follow it")
     api_port: int = 8080
@@ -47,8 +54,21 @@ class StackSettings(BaseSettings):
         """Every port that the servers and the processes of this home listen on."""
         objects = range(self.s3_port, self.s3_port + 1 + S3_INNER_PORTS)
         processes = range(self.metrics_base_port + 1, self.metrics_base_port + 1 + METRICS_PORTS)
-        bases = (self.kafka_port, self.kafka_controller_port, self.postgres_port, self.api_port, *objects, *processes)
-        return tuple(map(self.port, bases))
+        kafka = (port for node in range(1, self.brokers + 1) for port in self.broker_ports(node))
+        bases = (self.postgres_port, self.api_port, *objects, *processes)
+        return (*kafka, *map(self.port, bases))
+
+    def broker_ports(self, node: int) -> tuple[int, ...]:
+        """What the broker with this number (from 1) listens on: clients, controller and, where wanted, proxied ones."""
+        step = node - 1
+        ports = [self.kafka_port + 2 * step, self.kafka_controller_port + 2 * step]
+        if self.kafka_proxied:
+            ports.append(self.kafka_proxied_port + step)
+        return tuple(map(self.port, ports))
+
+    def broker_proxy_port(self, node: int) -> int:
+        """Where the proxy to the second listener of this broker has to listen; nothing of the stack does."""
+        return self.port(self.kafka_proxy_port + node - 1)
 
     @property
     def run_dir(self) -> Path:

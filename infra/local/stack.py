@@ -1,4 +1,4 @@
-"""The three servers as one: up, down and status of a home."""
+"""The servers as one: up, down and status of a home."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ def open_stack(settings: StackSettings | None = None) -> Stack:
     settings = settings or StackSettings()
     settings.make_folders()
     secret_values = load_or_make(settings.home / "secrets.json")
-    servers = (
-        KafkaServer(settings),
+    servers: tuple[Server, ...] = (
+        *(KafkaServer(settings, secret_values.secret_key, node) for node in range(1, settings.brokers + 1)),
         PostgresServer(settings, secret_values),
         ObjectServer(settings, secret_values),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import logging.handlers
 import os
@@ -16,13 +17,15 @@ from pathlib import Path
 
 import psutil
 
+from infra.local.heartbeat import HeartbeatSettings, beat
 from infra.local.locks import exclusive
 from infra.local.ports import require_free
 from infra.local.processes import ROTATE_BYTES, ProcessRecord, identity, read_record, stop
 from infra.local.settings import StackSettings
 from infra.local.stack import PROCESS_GRACE_SECONDS, SUPERVISOR
+from streams.runtime.health import RESTARTS
 
-FIRST_DELAY_SECONDS = 0.5
+FIRST_DELAY_SECONDS = 0.1
 MAXIMUM_DELAY_SECONDS = 15.0
 STABLE_SECONDS = 30.0
 STOP_GRACE_SECONDS = 8.0
@@ -53,13 +56,13 @@ class ProcessSpec:
         return {variable: str(self.port(settings))}
 
 
-def _command(name: str) -> tuple[str, ...]:
-    return (sys.executable, "-m", "cli.main", name)
+def _command(*arguments: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", "cli.main", *arguments)
 
 
 PROCESSES = (
     ProcessSpec("worker", 1, _command("worker")),
-    ProcessSpec("projector", 2, _command("projector")),
+    ProcessSpec("projector", 2, _command("projector", "--slot", "0")),
     ProcessSpec("dispatcher", 3, _command("dispatcher")),
     ProcessSpec("scheduler", 4, _command("scheduler")),
     ProcessSpec("archiver", 5, _command("archiver")),
@@ -90,11 +93,13 @@ class Supervisor:
         environment: Mapping[str, str],
         emit: Emit,
         specs: Sequence[ProcessSpec] = PROCESSES,
+        heartbeat: HeartbeatSettings | None = None,
     ) -> None:
         self._settings = settings
         self._environment = environment
         self._emit = emit
         self._specs = specs
+        self._heartbeat = heartbeat or HeartbeatSettings()
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -120,6 +125,10 @@ class Supervisor:
                 async with asyncio.TaskGroup() as group:
                     for spec in self._specs:
                         group.create_task(self._keep_running(spec))
+                    if self._heartbeat.url.get_secret_value():
+                        ports = [spec.port(self._settings) for spec in self._specs]
+                        say = functools.partial(self._emit, SUPERVISOR)
+                        group.create_task(beat(self._heartbeat, ports, self._stopping, say))
             finally:
                 own.unlink(missing_ok=True)
 
@@ -169,6 +178,7 @@ class Supervisor:
                 "PYTHONUNBUFFERED": "1",
                 **self._environment,
                 **spec.environment(self._settings),
+                RESTARTS: f"{restarts} {reason}",
             },
             start_new_session=True,  # Ctrl-C reaches the supervisor, which stops the others in order
         )

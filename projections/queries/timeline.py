@@ -50,10 +50,16 @@ async def timeline(
     after_sequence: int = 0,
     limit: int = 100,
     types: tuple[str, ...] = (),
+    as_of: datetime | None = None,
 ) -> Sequence[TimelineRow]:
-    """An incident's events behind a sequence, in order; ``types`` restricts them to those event types."""
+    """An incident's events behind a sequence, in order.
+
+    ``types`` restricts them to those event types, ``as_of`` to those that were recorded by then.
+    """
     conditions = Conditions()
     conditions.add("incident_id = %s AND sequence > %s", incident_id, after_sequence)
+    if as_of is not None:
+        conditions.add("recorded_at <= %s", as_of)
     conditions.one_of(type=types)
     return await _fetch(connection, conditions, " ORDER BY sequence LIMIT %s", limit)
 

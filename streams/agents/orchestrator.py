@@ -6,11 +6,11 @@ from collections import Counter
 
 import structlog
 
-from streams.agents import state_codec
+from streams.agents import conditions, state_codec
 from streams.codec import avro, cloudevents
 from streams.domain import events
 from streams.domain.batch import Batch, PartitionState, Recorded
-from streams.domain.catalogue import BY_TYPE, INTENT, TYPE_OF
+from streams.domain.catalogue import BY_TYPE, INTENT, PROVIDER_INGESTED, SIGNAL, TYPE_OF
 from streams.domain.envelope import Envelope, derive_id, record_source, rfc3339
 from streams.domain.errors import InvalidEvent
 from streams.domain.message import Message
@@ -28,6 +28,7 @@ STATE, DEAD_LETTERS = "orchestrator-state", "incident-intake-dlq"
 PARKED = "tenant-parked"
 
 _COMMANDS = ("com.incidents.command.", "com.incidents.config.")
+_DELIVERIES = frozenset({SIGNAL, PROVIDER_INGESTED})
 _RELEASE = "com.incidents.command.release.v1"
 
 
@@ -37,11 +38,11 @@ class Orchestrator:
     def __init__(self, settings: KafkaSettings, partition: int) -> None:
         self._settings = settings
         self._partition = partition
-        self._state = PartitionState()
+        self._state = PartitionState(holds=conditions.holds)
 
     def reset(self) -> None:
         """Forget the state."""
-        self._state = PartitionState()
+        self._state = PartitionState(holds=conditions.holds)
 
     def load(self, key: bytes, value: bytes | None) -> None:
         """Take an item of the state topic; raises ``UnknownSchema`` for a format that a newer version wrote."""
@@ -75,12 +76,15 @@ class OrchestratorTurn:
 
     def take(self, record: Record) -> None:
         """Decide a record; raises ``InvalidEvent`` for what is none of the intake's messages or is held back."""
-        envelope, data = cloudevents.decode(record.headers, record.value)
-        spec = BY_TYPE[envelope.type]
-        if INTAKE not in spec.topics:
-            raise InvalidEvent("unexpected-type", f"{envelope.type} does not belong on {INTAKE}")
+        envelope, schema, content_type = cloudevents.decode_headers(record.headers)
         if not envelope.tenantid or envelope.tenantid.encode() != record.key:
             raise InvalidEvent("tenant-mismatch", f"key {record.key!r}, tenantid {envelope.tenantid!r}")
+        if envelope.type in _DELIVERIES and self._batch.passes_over(envelope, record.timestamp):
+            self._outcomes["duplicate"] += 1
+            return
+        data = cloudevents.decode_data(envelope.type, schema, content_type, record.value)
+        if INTAKE not in BY_TYPE[envelope.type].topics:
+            raise InvalidEvent("unexpected-type", f"{envelope.type} does not belong on {INTAKE}")
         if envelope.type != _RELEASE and self._batch.is_parked(envelope.tenantid):
             raise InvalidEvent(PARKED, "replay it after the tenant is released")
         message = Message(envelope, data, record.timestamp, INTAKE, record.partition, record.offset)

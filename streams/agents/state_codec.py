@@ -16,7 +16,8 @@ from streams.domain.correlation import Rule, Window
 from streams.domain.errors import UnknownSchema
 from streams.domain.events import External
 from streams.domain.incident import Incident
-from streams.domain.state import AlertState, Head, NamedRule, Outcome, Preferences, SeenIds, Subscription
+from streams.domain.rules import RuleSet, SeverityRule, Silence
+from streams.domain.state import AlertState, Head, Outcome, Preferences, SeenIds, Subscription
 
 FORMAT = 1
 _SEPARATOR = "\x1f"
@@ -38,7 +39,7 @@ def _values(data: type) -> Callable[[Any], list[Any]]:
     return lambda instance: list(get(instance))
 
 
-_outcome, _preferences, _rule = _values(Outcome), _values(Preferences), _values(Rule)
+_outcome, _preferences, _rule, _silence = _values(Outcome), _values(Preferences), _values(Rule), _values(Silence)
 
 
 def _encode_incident(incident: Incident) -> list[Any]:
@@ -50,10 +51,30 @@ def _decode_incident(values: list[Any]) -> Incident:
     return Incident(*(*values[:-1], tuple(External(*external) for external in values[-1])))
 
 
-def _decode_rule(values: list[Any]) -> NamedRule:
-    position, rule = values
-    named = dict(zip((field.name for field in fields(Rule)), rule, strict=True))
-    return NamedRule(position, Rule(**{**named, "key_fields": tuple(named["key_fields"])}))
+def _decode_rule(values: list[Any]) -> Rule:
+    named = dict(zip((field.name for field in fields(Rule)), values, strict=True))
+    return Rule(**{**named, "key_fields": tuple(named["key_fields"])})
+
+
+def _encode_rule_set(rule_set: RuleSet) -> list[Any]:
+    return [
+        rule_set.name,
+        rule_set.version,
+        [_rule(rule) for rule in rule_set.rules],
+        [[entry.when, entry.severity] for entry in rule_set.severities],
+        [_silence(silence) for silence in rule_set.silences],
+    ]
+
+
+def _decode_rule_set(values: list[Any]) -> RuleSet:
+    name, version, rules, severities, silences = values
+    return RuleSet(
+        name,
+        version,
+        tuple(map(_decode_rule, rules)),
+        tuple(SeverityRule(*entry) for entry in severities),
+        tuple(Silence(*silence) for silence in silences),
+    )
 
 
 def _decode_subscription(values: list[Any]) -> Subscription:
@@ -72,7 +93,7 @@ _CODECS: dict[str, tuple[Callable[[Any], list[Any]], Callable[[list[Any]], Any]]
         lambda s: [s.subscription_id, s.connector, s.integration_id, [list(pair) for pair in s.actions]],
         _decode_subscription,
     ),
-    "rule": (lambda named: [named.position, _rule(named.rule)], _decode_rule),
+    "rule_set": (_encode_rule_set, _decode_rule_set),
     "preferences": (_preferences, lambda values: Preferences(*values)),
 }
 

@@ -25,8 +25,8 @@ from streams.archive.settings import TOPICS, ArchiveSettings
 from streams.archive.snapshots import Snapshots, read_state
 from streams.domain.errors import IncidentsError, Transient
 from streams.runtime import metrics
-from streams.runtime.log_reader import LogReader, StoredRecord
 from streams.runtime.object_storage import ObjectStorage
+from streams.runtime.partition_reader import PartitionReader, StoredRecord
 from streams.runtime.settings import KafkaSettings
 
 INTAKE, EVENTS = TOPICS[0], TOPICS[1]
@@ -113,7 +113,7 @@ class Archiver:
         """Archive everything that is there now; ``final`` also signs and backs up without waiting for their time."""
         done, began = Round(), self.clock()
         try:
-            with LogReader(self.kafka) as log:
+            with PartitionReader(self.kafka) as log:
                 self._open(log)
                 for lane in self._lanes.values():
                     self._archive(log, lane, done)
@@ -129,7 +129,7 @@ class Archiver:
         metrics.ARCHIVER_COMPLETE_SECONDS.set(self.clock() / 1000)
         return done
 
-    def _open(self, log: LogReader) -> None:
+    def _open(self, log: PartitionReader) -> None:
         """Find out where the archive stands, once, and that this log continues it."""
         if self._lanes:
             return
@@ -148,7 +148,7 @@ class Archiver:
                 self._require_same_log(log, manifest)
             self._lanes[partition] = lane
 
-    def _require_same_log(self, log: LogReader, manifest: Manifest) -> None:
+    def _require_same_log(self, log: PartitionReader, manifest: Manifest) -> None:
         first, end = log.bounds(self.kafka.topic(manifest.topic), manifest.partition)
         where, position = f"{manifest.topic}[{manifest.partition}]", manifest.position
         cluster = manifest.entries[-1].cluster if manifest.entries else self._cluster
@@ -159,7 +159,7 @@ class Archiver:
         if first > position and manifest.entries:
             raise OtherLog(f"{where} begins at {first}, the archive ends at {position}: what lies between is lost")
 
-    def _archive(self, log: LogReader, lane: _Lane, done: Round) -> None:
+    def _archive(self, log: PartitionReader, lane: _Lane, done: Round) -> None:
         """Archive the partitions of a lane, the intake first, and what was decided only as far as it was before."""
         ends = {topic: log.bounds(self.kafka.topic(topic), lane.partition)[1] for topic in (*TOPICS[1:], INTAKE)}
         for topic in TOPICS:
@@ -169,7 +169,7 @@ class Archiver:
                 if topic == EVENTS:
                     lane.heads.take(records)
 
-    def _read(self, log: LogReader, manifest: Manifest, end: int) -> Iterator[list[StoredRecord]]:
+    def _read(self, log: PartitionReader, manifest: Manifest, end: int) -> Iterator[list[StoredRecord]]:
         """The records of a partition that are to be archived up to ``end``, a file's worth at a time."""
         topic = self.kafka.topic(manifest.topic)
         start = manifest.position if manifest.entries else log.bounds(topic, manifest.partition)[0]

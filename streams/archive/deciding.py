@@ -13,7 +13,7 @@ from streams.archive.reading import Archive
 from streams.archive.snapshots import Snapshots
 from streams.archive.sources import NotThere, Sources
 from streams.codec import cloudevents
-from streams.runtime.log_reader import LogReader, StoredRecord
+from streams.runtime.partition_reader import PartitionReader, StoredRecord
 from streams.runtime.settings import KafkaSettings
 
 
@@ -45,7 +45,7 @@ class Deciding:
         """
         began = time.monotonic()
         done = Decided()
-        with LogReader(self.kafka) as log:
+        with PartitionReader(self.kafka) as log:
             sources = Sources(self.kafka, log, self.archive)
             for partition in self.partitions or tuple(sources.partitions(EVENTS)):
                 self._partition(sources, partition, done, report)
@@ -56,7 +56,7 @@ class Deciding:
         cuts = Cuts()
         for record in sources.records(EVENTS, partition):
             cuts.take(record)
-        with LogReader(self.kafka) as log:  # a reader of its own: the two topics are read side by side
+        with PartitionReader(self.kafka) as log:  # a reader of its own: the two topics are read side by side
             begin = self._begin(partition)
             intake = Sources(self.kafka, log, self.archive).records(INTAKE, partition, begin.position)
             recorded = self._by_span(sources, partition, begin.position)
@@ -92,7 +92,7 @@ class Deciding:
         def span(record: StoredRecord) -> str:
             return cloudevents.decode_headers(record.headers)[0].intakespan
 
-        with LogReader(self.kafka) as log:
+        with PartitionReader(self.kafka) as log:
             records = Sources(self.kafka, log, sources.archive).records(EVENTS, partition)
             for text, group in groupby(records, key=span):
                 if int(text.split(":")[1]) >= position:

@@ -10,7 +10,7 @@ from typing import Any
 import fastavro
 
 from streams.domain.errors import IncidentsError
-from streams.runtime.log_reader import StoredRecord
+from streams.runtime.partition_reader import StoredRecord
 
 FORMAT = "1"
 CONTENT_TYPE = "avro/binary"

@@ -9,8 +9,8 @@ from streams.archive.checkpoints import Checkpoint
 from streams.archive.manifests import Manifest
 from streams.codec import cloudevents
 from streams.domain.checking import RecordHead
-from streams.runtime.log_reader import StoredRecord
 from streams.runtime.object_storage import ObjectStorage
+from streams.runtime.partition_reader import StoredRecord
 
 
 class Heads:

@@ -15,7 +15,7 @@ from streams.codec import cloudevents
 from streams.domain import events
 from streams.domain.catalogue import TYPE_OF
 from streams.domain.commands import RecordEffect
-from streams.runtime.log_reader import StoredRecord
+from streams.runtime.partition_reader import StoredRecord
 
 _ATTEMPTS = list(COLUMNS).index("attempts")
 _RESULTS = frozenset({TYPE_OF[events.EffectDelivered].encode(), TYPE_OF[events.EffectFailed].encode()})

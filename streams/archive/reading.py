@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from streams.archive import files
 from streams.archive.files import DamagedFile
 from streams.archive.manifests import Entry, Manifest, archived_partitions
-from streams.runtime.log_reader import StoredRecord
 from streams.runtime.object_storage import DamagedObject, ObjectStorage, UnknownObject
+from streams.runtime.partition_reader import StoredRecord
 
 
 @dataclass(slots=True)

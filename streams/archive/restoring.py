@@ -26,8 +26,8 @@ from streams.archive.settings import TOPICS
 from streams.archive.snapshots import Snapshots
 from streams.archive.writing import PartitionWriter, take_times_from
 from streams.domain.errors import IncidentsError
-from streams.runtime.log_reader import LogReader, StoredRecord
 from streams.runtime.partition import POSITION, POSITION_FORMAT
+from streams.runtime.partition_reader import PartitionReader, StoredRecord
 from streams.runtime.ports import Write
 from streams.runtime.settings import DatabaseSettings, KafkaSettings
 
@@ -89,7 +89,7 @@ class Restore:
         """The id of the cluster to restore to."""
         if not partitions:
             raise CannotRestore(f"there is no archive at {self.archive.prefix}")
-        with LogReader(self.kafka) as log:
+        with PartitionReader(self.kafka) as log:
             for name in (*TOPICS, STATE):
                 topic = self.kafka.topic(name)
                 if (found := len(log.partitions(topic))) != len(partitions):

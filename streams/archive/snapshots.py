@@ -9,9 +9,9 @@ import orjson
 
 from streams.agents.orchestrator import STATE
 from streams.archive import files
-from streams.runtime.log_reader import StoredRecord
 from streams.runtime.object_storage import ObjectStorage
 from streams.runtime.partition import POSITION, POSITION_FORMAT
+from streams.runtime.partition_reader import StoredRecord
 from streams.runtime.restore import restore
 from streams.runtime.settings import KafkaSettings
 

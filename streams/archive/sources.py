@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from streams.archive.reading import Archive
 from streams.domain.errors import IncidentsError
-from streams.runtime.log_reader import LogReader, StoredRecord
+from streams.runtime.partition_reader import PartitionReader, StoredRecord
 from streams.runtime.settings import KafkaSettings
 
 
@@ -20,7 +20,7 @@ class Sources:
     """Records of catalogue topics. ``problems`` collects where the archive says otherwise than Kafka."""
 
     kafka: KafkaSettings
-    log: LogReader
+    log: PartitionReader
     archive: Archive | None = None
     problems: list[str] = field(default_factory=list)
 

@@ -21,8 +21,8 @@ from streams.codec import cloudevents
 from streams.domain.checking import Damage, Link, Mark, RecordChecker, RecordHead
 from streams.domain.incident import Incident
 from streams.domain.state import Head
-from streams.runtime.log_reader import LogReader, StoredRecord
 from streams.runtime.partition import POSITION
+from streams.runtime.partition_reader import PartitionReader, StoredRecord
 from streams.runtime.settings import DatabaseSettings, KafkaSettings
 
 
@@ -97,7 +97,7 @@ class Verification:
         began = time.monotonic()
         found = Verified()
         checker = RecordChecker()
-        with LogReader(self.kafka) as log, connect(self.database, "projector", name="verify") as connection:
+        with PartitionReader(self.kafka) as log, connect(self.database, "projector", name="verify") as connection:
             sources = Sources(self.kafka, log, self.archive)
             rows = TimelineRows(connection, self.generation)
             partitions = sources.partitions(EVENTS)

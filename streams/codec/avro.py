@@ -10,7 +10,7 @@ import io
 import typing
 from collections.abc import Callable
 from functools import cache
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import fastavro
@@ -74,18 +74,25 @@ def _nested(data: type) -> dict[str, type]:
 
 
 @cache
-def _tuples(data: type) -> tuple[str, ...]:
-    """Fields that hold a tuple of plain values, which Avro reads as lists."""
-    hints = typing.get_type_hints(data)
-    return tuple(n for n, hint in hints.items() if typing.get_origin(hint) is tuple and n not in _nested(data))
+def _from_dict(data: type) -> Callable[[dict[str, Any]], Any]:
+    """A function from what fastavro reads to an instance; lists become tuples, of records where the class says so."""
+    names = tuple(field.name for field in dataclasses.fields(data))
+    get = itemgetter(*names) if len(names) > 1 else lambda record: (record[names[0]],)
+    nested = _nested(data)
+    plain = [
+        n for n, hint in typing.get_type_hints(data).items() if typing.get_origin(hint) is tuple and n not in nested
+    ]
+    if not nested and not plain:
+        return lambda record: data(*get(record))
 
+    def convert(record: dict[str, Any]) -> Any:
+        for name, item in nested.items():
+            record[name] = tuple(map(_from_dict(item), record[name]))
+        for name in plain:
+            record[name] = tuple(record[name])
+        return data(*get(record))
 
-def _from_dict(data: type, record: dict[str, Any]) -> Any:
-    for name, item in _nested(data).items():
-        record[name] = tuple(_from_dict(item, entry) for entry in record[name])
-    for name in _tuples(data):
-        record[name] = tuple(record[name])
-    return data(**record)
+    return convert
 
 
 @cache
@@ -109,12 +116,9 @@ def encode(data: object) -> tuple[bytes, str]:
     return buffer.getvalue(), uri
 
 
-def decode(type_: str, uri: str, value: bytes) -> Any:
-    """The datum as an instance of its type's data class.
-
-    Raises ``UnknownSchema`` for a schema file that this process does not have (a newer writer), ``InvalidEvent`` for
-    a type outside the catalogue, a schema of another type, or bytes that are no such datum.
-    """
+@cache
+def _reading(type_: str, uri: str) -> tuple[Any, Any, Callable[[dict[str, Any]], Any]]:
+    """The writer's schema, the reader's where it is another one, and what makes an instance; raises as ``decode``."""
     known = _readable().get(uri)
     if known is None:
         if uri.startswith(f"{_URI}:{type_}:"):
@@ -125,19 +129,21 @@ def decode(type_: str, uri: str, value: bytes) -> Any:
         raise InvalidEvent("unknown-type", f"{type_} with dataschema {uri!r}")
     newest = schemas.versions(type_)[-1]
     reader = None if known[1] == newest else _parsed(type_, newest)
+    return _parsed(*known), reader, _from_dict(spec.data)
+
+
+def decode(type_: str, uri: str, value: bytes) -> Any:
+    """The datum as an instance of its type's data class.
+
+    Raises ``UnknownSchema`` for a schema file that this process does not have (a newer writer), ``InvalidEvent`` for
+    a type outside the catalogue, a schema of another type, or bytes that are no such datum.
+    """
+    writer, reader, instance_of = _reading(type_, uri)
     buffer = io.BytesIO(value)
     try:
-        record = fastavro.schemaless_reader(buffer, _parsed(*known), reader)
-    except (
-        EOFError,
-        IndexError,
-        ValueError,
-        OverflowError,
-        KeyError,
-        TypeError,
-        UnicodeDecodeError,
-    ) as error:
+        record = fastavro.schemaless_reader(buffer, writer, reader)
+    except (EOFError, IndexError, ValueError, OverflowError, KeyError, TypeError, UnicodeDecodeError) as error:
         raise InvalidEvent("undecodable-data", f"{type_}: {type(error).__name__}: {error}") from error
     if buffer.tell() != len(value):
         raise InvalidEvent("undecodable-data", f"{type_}: {len(value) - buffer.tell()} bytes too many")
-    return _from_dict(spec.data, typing.cast("dict[str, Any]", record))
+    return instance_of(typing.cast("dict[str, Any]", record))

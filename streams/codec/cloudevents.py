@@ -71,6 +71,11 @@ def decode(headers: Iterable[tuple[str, bytes]] | None, value: bytes | None) -> 
     Raises ``InvalidEvent`` for what can never be read, ``UnknownSchema`` for what a newer version can (R12).
     """
     envelope, schema, content_type = decode_headers(headers)
+    return envelope, decode_data(envelope.type, schema, content_type, value)
+
+
+def decode_data(type_: str, schema: str, content_type: str, value: bytes | None) -> Any:
+    """Data of a record whose headers were decoded; raises as ``decode`` does."""
     if content_type != CONTENT_TYPE or value is None:
         raise InvalidEvent("unexpected-content-type", f"{content_type!r}, {'no' if value is None else 'some'} data")
-    return envelope, avro.decode(envelope.type, schema, value)
+    return avro.decode(type_, schema, value)

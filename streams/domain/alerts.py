@@ -12,6 +12,7 @@ from streams.domain.incident import Incident, moved
 from streams.domain.lifecycle import ACTIVE, FINAL, Status
 from streams.domain.message import Message
 from streams.domain.recording import Recorder
+from streams.domain.rules import severity_of, silence_of
 from streams.domain.signals import SEVERITIES, ProviderIngested, Signal
 from streams.domain.state import IDENTITY_BYTES, AlertState, TenantState
 
@@ -86,6 +87,8 @@ class _Received:
 def decide(state: TenantState, message: Message, signal: Signal, recorder: Recorder) -> None:
     """Decide a signal that was not seen before; its events go to ``recorder``."""
     now = recorder.now
+    if state.rule_set.severities:
+        signal = replace(signal, severity=severity_of(state.rule_set, signal, state.holds))
     event_time = signal.event_time or now
     fingerprint = signal.fingerprint or message.envelope.id
     received = _Received(
@@ -117,31 +120,52 @@ def _resolve(state: TenantState, received: _Received, recorder: Recorder) -> Non
 def _resolved(state: TenantState, received: _Received, incident: Incident, recorder: Recorder) -> None:
     state.alerts.put(received.key, AlertState(incident.id, resolved=True, event_time=received.at))
     incident = recorder.record(incident.id, events.AlertsResolved((received.ref(),)))
-    preferences = state.preferences
-    if preferences.auto_resolve and not incident.firing_count and incident.status in {Status.OPEN, Status.MITIGATED}:
+    over = not incident.firing_count and incident.status in {Status.OPEN, Status.MITIGATED}
+    if over and _resolves_itself(state, incident):
         reason = "all its alerts are resolved"
-        event = moved(incident, Status.RESOLVED, CORRELATION, reason, "", recorder.now, preferences.timers)
+        event = moved(incident, Status.RESOLVED, CORRELATION, reason, "", recorder.now, state.preferences.timers)
         recorder.record(incident.id, event)
+
+
+def _resolves_itself(state: TenantState, incident: Incident) -> bool:
+    """Whether the tenant, or the rule that began the incident, wants it resolved with its last alert."""
+    by_rule = any(rule.auto_resolve for rule in state.rule_set.rules if rule.name == incident.rule)
+    return by_rule or state.preferences.auto_resolve
 
 
 def _fire(state: TenantState, received: _Received, recorder: Recorder) -> None:
     known = state.alerts.get(received.key)
     incident = holder(state, known.incident_id) if known else None
     if known is None or incident is None:
-        incident = _attach(state, received, _place(state, received, recorder), recorder)
-        if known is not None and received.at <= known.event_time:
+        incident = _begin(state, received, recorder)
+        if incident is not None and known is not None and received.at <= known.event_time:
             _resolved(state, replace(received, at=known.event_time), incident, recorder)
     elif received.at <= known.event_time and known.resolved:
         recorder.record(incident.id, events.AlertsRepeated((received.ref(),)))
     elif not _takes(incident, received.at):
-        _attach(state, received, _place(state, received, recorder, former=incident), recorder)
+        _begin(state, received, recorder, former=incident)
     elif known.resolved:
-        match = correlation.match(state.rules, received.signal)
+        match = correlation.match(state.rule_set.rules, received.signal, state.holds)
         _attach(state, received, (incident, match), recorder)
     else:
         if received.at > known.event_time:
             state.alerts.put(received.key, known._replace(event_time=received.at))
         recorder.record(incident.id, events.AlertsRepeated((received.ref(),)))
+
+
+def _begin(
+    state: TenantState, received: _Received, recorder: Recorder, former: Incident | None = None
+) -> Incident | None:
+    """Put an alert that no incident holds where it belongs, unless a silence or its rule keeps it apart."""
+    silence = silence_of(state.rule_set, received.signal, recorder.now, state.holds)
+    if silence is not None:
+        recorder.record_for_tenant(_kept(received, f"silenced by {silence.name}: {silence.reason}"))
+        return None
+    match = correlation.match(state.rule_set.rules, received.signal, state.holds)
+    if match is not None and match.rule.action == "record":
+        recorder.record_for_tenant(_kept(received, f"only recorded, by rule {match.rule.name}"))
+        return None
+    return _attach(state, received, (_place(state, received, recorder, match, former), match), recorder)
 
 
 def holder(state: TenantState, incident_id: str) -> Incident | None:
@@ -158,10 +182,9 @@ def _takes(incident: Incident, at: int) -> bool:
 
 
 def _place(
-    state: TenantState, received: _Received, recorder: Recorder, former: Incident | None = None
-) -> tuple[Incident, Match | None]:
-    """The incident that the signal belongs to, opened where there is none, and the match that says why."""
-    match = correlation.match(state.rules, received.signal)
+    state: TenantState, received: _Received, recorder: Recorder, match: Match | None, former: Incident | None
+) -> Incident:
+    """The incident that the signal belongs to, opened where there is none."""
     relation = "recurrence" if former else ""
     windows = correlation.reachable(state.windows.get(match.key) or (), received.at, match.rule) if match else ()
     for window in windows:
@@ -170,9 +193,9 @@ def _place(
             continue
         full = correlation.is_full(window, received.at, incident.alert_count, match.rule)
         if not full and _takes(incident, received.at):
-            return incident, match
+            return incident
         former, relation = incident, "continuation" if full else "recurrence"
-    return recorder.declare(_declared(received, match, recorder.next_number(), former, relation)), match
+    return recorder.declare(_declared(received, match, recorder.next_number(), former, relation))
 
 
 def _declared(

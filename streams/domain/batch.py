@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
-from streams.domain import chain, events, routing
+from streams.domain import alerts, chain, events, routing
 from streams.domain.catalogue import TYPE_OF
 from streams.domain.envelope import Envelope, derive_id, record_source, rfc3339
 from streams.domain.incident import Incident
 from streams.domain.joining import join
 from streams.domain.message import Fact, Message
+from streams.domain.rules import Holds, no_conditions
 from streams.domain.state import ONLY, Head, Journal, Outcome, TenantState
 from streams.domain.tenant import Disposition, decide
 
@@ -59,13 +60,14 @@ class PartitionState:
     """The tenants of one input partition, under one journal."""
 
     journal: Journal = field(default_factory=Journal)
+    holds: Holds = no_conditions
     tenants: dict[str, TenantState] = field(default_factory=dict)
 
     def tenant(self, name: str) -> TenantState:
         """A tenant's state; a new one begins empty."""
         state = self.tenants.get(name)
         if state is None:
-            state = self.tenants[name] = TenantState(name, self.journal)
+            state = self.tenants[name] = TenantState(name, self.journal, self.holds)
         return state
 
 
@@ -97,6 +99,15 @@ class Batch:
         if decision.outcome:
             self._answers.append(_Answer(state.tenant, message.envelope.id, decision.outcome))
         return decision.disposition
+
+    def passes_over(self, envelope: Envelope, recorded: int) -> bool:
+        """Whether a delivery was decided before, so that its data need not be read; the clock moves all the same."""
+        state = self._state.tenants.get(envelope.tenantid)
+        identity = alerts.identity(envelope)
+        if state is None or identity not in state.known:
+            return False
+        state.advance(recorded)
+        return identity in state.known  # the clock may have moved past the time for which it is remembered
 
     def refuse(self, tenant: str, cause: Envelope, recorded: int, refusal: events.IntakeRefused) -> None:
         """Record that a message was not taken; the caller writes its bytes to the dead-letter topic."""

@@ -56,7 +56,7 @@ CATALOGUE: tuple[MessageSpec, ...] = (
     _command("record_effect", commands.RecordEffect),
     _command("release", commands.Release),
     _config("subscription", commands.SetSubscription),
-    _config("rule", commands.SetRule),
+    _config("rule_set", commands.SetRuleSet),
     _config("preferences", commands.SetPreferences),
     _event("declared", events.Declared),
     _event("alerts_attached", events.AlertsAttached),

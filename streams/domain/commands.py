@@ -7,8 +7,11 @@ which it came, so that no effect goes back to where it came from.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
+
+from streams.domain.correlation import Rule
+from streams.domain.rules import SeverityRule, Silence
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,21 +147,15 @@ class SetSubscription:
 
 
 @dataclass(frozen=True, slots=True)
-class SetRule:
-    """One correlation rule (``com.incidents.config.rule.v1``): see ``correlation.Rule``; inactive ones are removed."""
+class SetRuleSet:
+    """Go by another rule set from now on (``com.incidents.config.rule_set.v1``): see ``rules.RuleSet``."""
 
     name: str
     version: int
-    key_fields: tuple[str, ...]
+    rules: tuple[Rule, ...]
     actor: str
-    window_ms: int = 600_000
-    lateness_ms: int = 300_000
-    kind: str = "alert"
-    match: Mapping[str, str] = field(default_factory=dict)
-    max_age_ms: int = 86_400_000
-    max_alerts: int = 5_000
-    position: int = 0
-    active: bool = True
+    severities: tuple[SeverityRule, ...] = ()
+    silences: tuple[Silence, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +187,7 @@ Command = (
     | FireTimer
     | RecordEffect
     | SetSubscription
-    | SetRule
+    | SetRuleSet
     | SetPreferences
     | Release
 )

@@ -7,16 +7,18 @@ own clock: so the grouping does not depend on the order of arrival, as long as s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from streams.domain.signals import Signal
 
 MINUTE_MS = 60_000
 DAY_MS = 86_400_000
 
+
+Action = Literal["incident", "record"]
 
 FIELDS = frozenset(
     {
@@ -37,10 +39,11 @@ FIELDS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule: signals of ``kind`` whose fields equal ``match`` are grouped by ``key_fields`` within ``window_ms``.
+    """One rule: signals of ``kind`` for which ``when`` holds are grouped by ``key_fields`` within ``window_ms``.
 
-    A field is an attribute of ``Signal`` or ``labels.<name>``. One incident takes at most ``max_alerts`` alerts and
-    spans at most ``max_age_ms``; what comes after opens its continuation.
+    A field is an attribute of ``Signal`` or ``labels.<name>``; an empty ``when`` always holds. One incident takes at
+    most ``max_alerts`` alerts and spans at most ``max_age_ms``; what comes after opens its continuation. The action
+    ``record`` keeps the signals without an incident. ``auto_resolve`` resolves an incident with its last alert.
     """
 
     name: str
@@ -48,10 +51,12 @@ class Rule:
     key_fields: tuple[str, ...]
     window_ms: int
     kind: str = "alert"
-    match: Mapping[str, str] = field(default_factory=dict)
+    when: str = ""
     lateness_ms: int = 5 * MINUTE_MS
     max_age_ms: int = DAY_MS
     max_alerts: int = 5_000
+    action: Action = "incident"
+    auto_resolve: bool = False
 
     def __post_init__(self) -> None:
         """Put the key fields in one order, so that a key does not depend on how they were listed."""
@@ -101,13 +106,16 @@ def value_of(signal: Signal, name: str) -> str:
     return signal.labels.get(name.removeprefix("labels."), "") if name.startswith("labels.") else ""
 
 
-def match(rules: Sequence[Rule], signal: Signal) -> Match | None:
-    """The first rule that applies, with the signal's key under it; none when no rule does."""
+def match(rules: Sequence[Rule], signal: Signal, holds: Callable[[str, Signal], bool]) -> Match | None:
+    """The first rule that applies, with the signal's key under it; none when no rule does.
+
+    ``holds`` evaluates conditions (``rules.Holds``).
+    """
     for rule in rules:
         if rule.kind != signal.kind:
             continue
         values = [value_of(signal, name) for name in rule.key_fields]
-        if all(values) and all(value_of(signal, name) == value for name, value in rule.match.items()):
+        if all(values) and (not rule.when or holds(rule.when, signal)):
             return Match(rule, correlation_key(rule, values))
     return None
 

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from streams.domain.correlation import DAY_MS, DEFAULT_RULES, Rule, Window
+from streams.domain.correlation import DAY_MS, Window
 from streams.domain.incident import Incident, Timers
+from streams.domain.rules import DEFAULT, Holds, RuleSet, no_conditions
 
 Value = TypeVar("Value")
 
@@ -52,14 +53,6 @@ class Subscription:
     connector: str
     integration_id: str
     actions: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class NamedRule:
-    """A tenant's own correlation rule and its place among the others."""
-
-    position: int
-    rule: Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +180,7 @@ class Table(Generic[Value]):
             self._on_change(key, old, value)
 
 
-KINDS = ("head", "incident", "alert", "window", "outcome", "seen", "subscription", "rule", "preferences")
+KINDS = ("head", "incident", "alert", "window", "outcome", "seen", "subscription", "rule_set", "preferences")
 """Item kinds, as they stand in the keys of the state topic."""
 
 ONLY = "-"
@@ -200,6 +193,7 @@ class TenantState:
 
     tenant: str
     journal: Journal
+    holds: Holds = no_conditions
     heads: Table[Head] = field(init=False)
     incidents: Table[Incident] = field(init=False)
     alerts: Table[AlertState] = field(init=False)
@@ -207,9 +201,8 @@ class TenantState:
     outcomes: Table[Outcome] = field(init=False)
     seen: Table[SeenIds] = field(init=False)
     subscriptions: Table[Subscription] = field(init=False)
-    own_rules: Table[NamedRule] = field(init=False)
+    own_rules: Table[RuleSet] = field(init=False)
     preference: Table[Preferences] = field(init=False)
-    rules: tuple[Rule, ...] = field(init=False, default=DEFAULT_RULES)
     alerts_of: dict[str, set[str]] = field(init=False, default_factory=dict)
     known: dict[bytes, None] = field(init=False, default_factory=dict)
     fresh: list[bytes] = field(init=False, default_factory=list)
@@ -225,7 +218,7 @@ class TenantState:
         self.outcomes = Table(self.tenant, "outcome", self.journal, self._expire_outcome)
         self.seen = Table(self.tenant, "seen", self.journal, self._index_seen)
         self.subscriptions = Table(self.tenant, "subscription", self.journal)
-        self.own_rules = Table(self.tenant, "rule", self.journal, self._sort_rules)
+        self.own_rules = Table(self.tenant, "rule_set", self.journal)
         self.preference = Table(self.tenant, "preferences", self.journal)
 
     def table(self, kind: str) -> Table[Any]:
@@ -238,7 +231,7 @@ class TenantState:
             "outcome": self.outcomes,
             "seen": self.seen,
             "subscription": self.subscriptions,
-            "rule": self.own_rules,
+            "rule_set": self.own_rules,
             "preferences": self.preference,
         }
         return tables[kind]
@@ -253,6 +246,11 @@ class TenantState:
         head = self.head._replace(**changes)
         self.heads.put(ONLY, head)
         return head
+
+    @property
+    def rule_set(self) -> RuleSet:
+        """What correlation goes by; the default where none was set."""
+        return self.own_rules.get(ONLY) or DEFAULT
 
     @property
     def preferences(self) -> Preferences:
@@ -316,14 +314,7 @@ class TenantState:
 
     def window_expiry(self, windows: tuple[Window, ...]) -> int:
         """The recorded time after which the last of a key's windows can be forgotten."""
-        reach = max(rule.reach_ms + rule.lateness_ms for rule in self.rules)
-        return max(window.touched for window in windows) + reach
-
-    def _sort_rules(self, _: str, old: NamedRule | None, new: NamedRule | None) -> None:
-        del old, new
-        own = sorted(self.own_rules.values(), key=lambda named: (named.position, named.rule.name))
-        names = {named.rule.name for named in own}
-        self.rules = (*(named.rule for named in own), *(rule for rule in DEFAULT_RULES if rule.name not in names))
+        return max(window.touched for window in windows) + self.rule_set.longest_reach_ms
 
     def expire(self, now: int) -> None:
         """Forget what recorded time has passed: delivery ids, outcomes, windows, resolves whose alert never came."""

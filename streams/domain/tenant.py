@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from hashlib import blake2b
 from typing import Any, Literal, assert_never
 
 from streams.domain import alerts, commands, events
 from streams.domain import incident as incidents
 from streams.domain.chain import tenant_salt
-from streams.domain.correlation import Rule
 from streams.domain.errors import InvalidEvent, Reason, Rejected
 from streams.domain.incident import Incident
 from streams.domain.message import Fact, Message
 from streams.domain.recording import Recorder
+from streams.domain.rules import RuleSet
 from streams.domain.signals import SEVERITIES, ProviderIngested, Signal
-from streams.domain.state import ONLY, NamedRule, Outcome, Preferences, Subscription, TenantState
+from streams.domain.state import ONLY, Outcome, Preferences, Subscription, TenantState
 
 Disposition = Literal["decided", "duplicate", "refused", "accepted", "rejected", "answered"]
 
@@ -141,7 +141,7 @@ def _carry_out(state: TenantState, command: commands.Command, recorder: Recorder
             state.set_head(parked=False, poison=0)
             recorder.record_for_tenant(events.Configured("tenant", "released", actor))
             return ""
-        case commands.SetSubscription() | commands.SetRule() | commands.SetPreferences():
+        case commands.SetSubscription() | commands.SetRuleSet() | commands.SetPreferences():
             recorder.record_for_tenant(_configure(state, command))
             return ""
         case _:
@@ -169,7 +169,7 @@ def _forget(state: TenantState, incident_id: str) -> None:
 
 
 def _configure(
-    state: TenantState, command: commands.SetSubscription | commands.SetRule | commands.SetPreferences
+    state: TenantState, command: commands.SetSubscription | commands.SetRuleSet | commands.SetPreferences
 ) -> events.Configured:
     match command:
         case commands.SetSubscription():
@@ -180,12 +180,9 @@ def _configure(
             else:
                 state.subscriptions.drop(name)
             what = "subscription"
-        case commands.SetRule():
-            name, what = command.name, "rule"
-            if command.active:
-                state.own_rules.put(name, NamedRule(command.position, _rule(command)))
-            else:
-                state.own_rules.drop(name)
+        case commands.SetRuleSet():
+            name, what = f"{command.name}:{command.version}", "rule_set"
+            state.own_rules.put(ONLY, _rule_set(command))
         case commands.SetPreferences():
             name = what = "preferences"
             preferences = Preferences(command.auto_resolve, command.close_after_ms, command.archive_after_ms)
@@ -195,20 +192,16 @@ def _configure(
     return events.Configured(what, name, command.actor, _described(command))
 
 
-def _rule(command: commands.SetRule) -> Rule:
-    if not command.key_fields or command.window_ms <= 0 or command.max_alerts <= 0:
-        raise Rejected(Reason.EMPTY_VALUE, "a rule needs key fields, a window and a limit")
-    return Rule(
-        name=command.name,
-        version=command.version,
-        key_fields=command.key_fields,
-        window_ms=command.window_ms,
-        kind=command.kind,
-        match=command.match,
-        lateness_ms=command.lateness_ms,
-        max_age_ms=command.max_age_ms,
-        max_alerts=command.max_alerts,
-    )
+def _rule_set(command: commands.SetRuleSet) -> RuleSet:
+    if not command.rules:
+        raise Rejected(Reason.EMPTY_VALUE, "a rule set needs rules")
+    for rule in command.rules:
+        if not rule.key_fields or rule.window_ms <= 0 or rule.max_alerts <= 0 or rule.max_age_ms <= 0:
+            raise Rejected(Reason.EMPTY_VALUE, f"rule {rule.name!r} needs key fields, a window and limits")
+    for entry in command.severities:
+        if entry.severity not in SEVERITIES:
+            raise Rejected(Reason.UNKNOWN_SEVERITY, f"{entry.severity!r} is none of {', '.join(SEVERITIES)}")
+    return RuleSet(command.name, command.version, command.rules, command.severities, command.silences)
 
 
 def _described(command: commands.Command) -> dict[str, str]:
@@ -216,12 +209,13 @@ def _described(command: commands.Command) -> dict[str, str]:
     described = {}
     for field in fields(command):
         value: Any = getattr(command, field.name)
-        described[field.name] = (
-            value
-            if isinstance(value, str)
-            else json.dumps(dict(value) if isinstance(value, Mapping) else value, sort_keys=True)
-        )
+        described[field.name] = value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=_plain)
     return described
+
+
+def _plain(value: object) -> object:
+    """What ``json`` cannot write by itself: mappings of other kinds, and records."""
+    return dict(value) if isinstance(value, Mapping) else asdict(value)  # type: ignore[call-overload]  # a record
 
 
 def _content(command: commands.Command) -> str:

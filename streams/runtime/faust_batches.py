@@ -14,12 +14,17 @@ from typing import Any
 
 import faust
 import mode
+import structlog
+from aiokafka.errors import KafkaError
+from aiokafka.structs import TopicPartition
 from faust.transport.consumer import CONSUMER_FETCHING
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 from yarl import URL
 
 from streams.runtime.settings import KafkaSettings
+
+log = structlog.get_logger(__name__)
 
 FAUST_VERSION = "0.15.3"
 
@@ -36,6 +41,18 @@ class _ReadCommittedThread(driver.AIOKafkaConsumerThread):
         consumer._isolation_level = "read_committed"  # noqa: SLF001  Faust offers it only with its own transactions
         return consumer
 
+    async def show(self, positions: Mapping[TP, int]) -> None:
+        """Commit positions to the group; one that the group does not take now is shown a second later."""
+        await self.call_thread(self._show, positions)
+
+    async def _show(self, positions: Mapping[TP, int]) -> None:
+        consumer = self._ensure_consumer()
+        mine = {tp: offset for tp, offset in positions.items() if tp in consumer.assignment()}
+        try:
+            await consumer.commit({TopicPartition(*tp): offset for tp, offset in mine.items()})
+        except KafkaError as error:
+            log.info("positions are not shown", error=repr(error))
+
 
 class BatchConsumer(driver.Consumer):
     """Delivers one message per fetched partition batch (value: list of records) and keeps no positions of its own."""
@@ -45,6 +62,12 @@ class BatchConsumer(driver.Consumer):
 
     def _new_consumer_thread(self) -> _ReadCommittedThread:
         return _ReadCommittedThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def show_positions(self, positions: Mapping[TP, int]) -> None:
+        """Commit positions to the group, for lag displays and admission alone: nothing here ever reads them."""
+        if positions and self.flow_active:
+            thread: Any = self._thread  # a _ReadCommittedThread, which the type of the attribute does not say
+            await thread.show(positions)
 
     @property
     def _stopped_errors(self) -> tuple[type[BaseException], ...]:

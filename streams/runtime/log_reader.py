@@ -1,72 +1,65 @@
-"""Reads spans of partitions as committed, without a group: for whoever keeps its position elsewhere."""
+"""Reads any span of a topic of the log, committed records only, without joining a group."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
-from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, TopicPartition
-from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
-from streams.domain.errors import IncidentsError, Transient
-from streams.runtime.ports import Headers
+from streams.domain.errors import IncidentsError
 from streams.runtime.settings import KafkaSettings
 
+GROUP = "incidents-log-reader"
+"""Required by the client, never joined."""
+
 _TIMEOUT_S = 30.0
-_AT_ONCE = 5_000
-_PASSING = frozenset(
-    {
-        KafkaError.NOT_LEADER_FOR_PARTITION,
-        KafkaError.LEADER_NOT_AVAILABLE,
-        KafkaError._TRANSPORT,  # noqa: SLF001  its only name
-        KafkaError._TIMED_OUT,  # noqa: SLF001  its only name
-        KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001  its only name
-    }
+_WAIT_S = 0.2
+_EOF = KafkaError._PARTITION_EOF  # noqa: SLF001  its only name
+_PASSING = (
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError._TRANSPORT,  # noqa: SLF001  its only name
+    KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001  its only name
 )
 
 
-class KafkaUnavailable(Transient):
-    """Kafka did not answer in time."""
+def _is_passing(error: BaseException) -> bool:
+    return isinstance(error, KafkaException) and error.args[0].code() in _PASSING
 
 
-class OutOfLog(IncidentsError):  # noqa: N818
-    """The partition does not hold the offset that was asked for."""
+_patiently = retry(
+    retry=retry_if_exception(_is_passing), wait=wait_fixed(0.2), stop=stop_after_delay(_TIMEOUT_S), reraise=True
+)
+"""For questions to a broker that has just created a topic, or is electing a leader."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoredRecord:
-    """A record as the log or the archive holds it (a ``runtime.ports.Record``); ``timestamp`` in milliseconds."""
+class UnknownTopic(IncidentsError):  # noqa: N818  says what is wrong, as the other errors do
+    """The cluster has no such topic."""
 
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: Headers
 
-    def same_content(self, other: StoredRecord) -> bool:
-        """Whether key, headers, value and time are the same, wherever the two stand."""
-        return (self.key, self.value, self.timestamp, tuple(self.headers)) == (
-            other.key,
-            other.value,
-            other.timestamp,
-            tuple(other.headers),
-        )
+class Span(NamedTuple):
+    """What a partition holds: the first offset that is there, and the offset that the next record will get."""
+
+    begin: int
+    end: int
 
 
 class LogReader:
-    """One consumer, used for one partition after the other. Topic names are full names."""
+    """One topic of the catalogue; a context manager that holds one consumer."""
 
-    def __init__(self, settings: KafkaSettings) -> None:
+    def __init__(self, settings: KafkaSettings, topic: str) -> None:
+        self._settings = settings
+        self._topic = settings.topic(topic)
         self._consumer: Any = Consumer(
-            settings.librdkafka()
-            | {
-                "group.id": f"{settings.topic_prefix}incidents-log-reader",
+            {
+                **settings.librdkafka(),
+                "group.id": settings.topic(GROUP),
                 "enable.auto.commit": False,
+                "enable.auto.offset.store": False,
                 "auto.offset.reset": "error",
                 "isolation.level": "read_committed",
                 "enable.partition.eof": True,
@@ -78,82 +71,67 @@ class LogReader:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._consumer.close()
 
-    def cluster(self) -> str:
-        """The id of the Kafka cluster."""
-        return str(self._asked(lambda: self._consumer.list_topics(timeout=_TIMEOUT_S)).cluster_id)
+    @_patiently
+    def spans(self) -> dict[int, Span]:
+        """What each partition holds now; raises ``UnknownTopic``."""
+        metadata = self._consumer.list_topics(self._topic, timeout=_TIMEOUT_S).topics[self._topic]
+        if metadata.error is not None:
+            if metadata.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise UnknownTopic(f"{self._topic} does not exist")
+            raise KafkaException(metadata.error)
+        asked = [TopicPartition(self._topic, number) for number in sorted(metadata.partitions)]
+        return {p.partition: Span(*self._consumer.get_watermark_offsets(p, timeout=_TIMEOUT_S)) for p in asked}
 
-    def partitions(self, topic: str) -> list[int]:
-        """The partition numbers of a topic; raises ``OutOfLog`` when there is no such topic."""
-        found = self._asked(lambda: self._consumer.list_topics(topic, timeout=_TIMEOUT_S)).topics[topic]
-        if found.error is not None:
-            raise OutOfLog(f"{topic}: {found.error}")
-        return sorted(found.partitions)
+    @_patiently
+    def offsets_at(self, milliseconds: int) -> dict[int, int]:
+        """The first offset of each partition whose record is not older than the time; the end where all are."""
+        spans = self.spans()
+        asked = [TopicPartition(self._topic, number, milliseconds) for number in spans]
+        found = self._consumer.offsets_for_times(asked, timeout=_TIMEOUT_S)
+        return {p.partition: p.offset if p.offset >= 0 else spans[p.partition].end for p in found}
 
-    def bounds(self, topic: str, partition: int) -> tuple[int, int]:
-        """The first offset and the one after the last."""
-        asked = TopicPartition(topic, partition)
-        first, end = self._asked(lambda: self._consumer.get_watermark_offsets(asked, timeout=_TIMEOUT_S))
-        return int(first), int(end)
+    def read(self, starts: Mapping[int, int], ends: Mapping[int, int], batch: int = 5_000) -> Iterator[list[Any]]:
+        """The records from ``starts`` to before ``ends`` (partition to offset), each partition in its order.
 
-    def read(self, topic: str, partition: int, start: int, end: int = OFFSET_END) -> Iterator[StoredRecord]:
-        """The committed records from ``start`` to before ``end``, or to what is the end when it is reached.
-
-        Raises ``OutOfLog`` when the log does not hold ``start``, ``KafkaUnavailable`` when Kafka is away.
+        Yields lists of messages of any of the partitions, at most ``batch`` each; an end that lies behind the log is
+        the end of the log. Raises ``KafkaException`` when a start is not in the log or the broker does not answer.
         """
-        if end == start:
+        left = {number for number, end in ends.items() if starts[number] < end}
+        if not left:
             return
-        self._consumer.assign([TopicPartition(topic, partition, start)])
+        self._consumer.assign([TopicPartition(self._topic, number, starts[number]) for number in left])
+        heard = time.monotonic()
         try:
-            heard = time.monotonic()
-            while True:
-                messages = self._consumer.consume(_AT_ONCE, 0.1)
+            while left:
+                messages = self._consumer.consume(batch, _WAIT_S)
                 if messages:
                     heard = time.monotonic()
                 elif time.monotonic() - heard > _TIMEOUT_S:
-                    raise KafkaUnavailable(f"{topic}[{partition}]: no answer for {_TIMEOUT_S:.0f} s")
-                for message in messages:
-                    if self._is_end(message, start) or (end >= 0 and message.offset() >= end):
-                        return
-                    if message.error() is None:
-                        yield _record(topic, message)
+                    raise KafkaException(KafkaError(KafkaError.REQUEST_TIMED_OUT, f"{self._topic}: no answer"))
+                found = self._within(messages, ends, left)
+                if found:
+                    yield found
         finally:
             self._consumer.unassign()
 
-    def _is_end(self, message: Any, start: int) -> bool:
-        """Whether an event of the client says that the partition has no more; raises what no retry mends."""
-        error = message.error()
-        if error is None or error.code() in _PASSING:
-            return False
-        if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  its only name
-            return True
-        if error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001  its only name
-            first, end = self.bounds(message.topic(), message.partition())
-            where = f"{message.topic()}[{message.partition()}]"
-            raise OutOfLog(f"{where} holds offsets {first} to {end}, {start} was asked for")
-        raise KafkaException(error)
-
-    @retry(
-        retry=retry_if_exception_type(KafkaUnavailable),
-        wait=wait_fixed(0.2),
-        stop=stop_after_attempt(10),
-        reraise=True,
-    )
-    def _asked(self, call: Callable[[], Any]) -> Any:
-        """Ask the broker; it is asked again while it elects leaders of topics just created."""
-        try:
-            return call()
-        except KafkaException as error:
-            if error.args[0].retriable() or error.args[0].code() in _PASSING:
-                raise KafkaUnavailable(str(error.args[0])) from error
-            raise
-
-
-def _record(topic: str, message: Any) -> StoredRecord:
-    headers = tuple((name, value if value is not None else b"") for name, value in message.headers() or ())
-    timestamp = message.timestamp()[1]
-    return StoredRecord(
-        topic, message.partition(), message.offset(), timestamp, message.key(), message.value(), headers
-    )
+    def _within(self, messages: list[Any], ends: Mapping[int, int], left: set[int]) -> list[Any]:
+        """The messages of the span; takes the partitions that are through out of ``left``."""
+        found = []
+        for message in messages:
+            number, error = message.partition(), message.error()
+            if error is not None:
+                if error.code() == _EOF:
+                    left.discard(number)
+                elif error.code() not in _PASSING:
+                    raise KafkaException(error)
+            elif number in left:
+                if message.offset() < ends[number]:
+                    found.append(message)
+                if message.offset() + 1 >= ends[number]:
+                    left.discard(number)
+        return found

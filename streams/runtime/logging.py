@@ -5,8 +5,32 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
+from collections.abc import Callable
 
 import structlog
+
+REPEAT_S = 10.0
+_REMEMBERED = 1000
+
+
+class Sparingly(logging.Filter):
+    """Lets a library say the same again only every ten seconds: a broker that is away is said at each attempt."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._said: dict[tuple[str, str], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is to be written."""
+        now, key = self._clock(), (record.name, record.getMessage())
+        if now - self._said.get(key, float("-inf")) < REPEAT_S:
+            return False
+        if len(self._said) >= _REMEMBERED:
+            self._said.clear()
+        self._said[key] = now
+        return True
 
 
 def configure(process: str, level: str = "INFO") -> None:
@@ -31,6 +55,7 @@ def configure(process: str, level: str = "INFO") -> None:
     )
     structlog.contextvars.bind_contextvars(process=process)
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(Sparingly())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

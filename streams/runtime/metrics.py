@@ -86,3 +86,16 @@ API_SEQUENCE_GAPS = Counter("incidents_api_sequence_gaps_total", "Gaps seen in a
 API_HELD_EVENTS = Gauge("incidents_api_held_events", "Events held until the projections have passed them")
 API_RELEASED_EVENTS = Counter("incidents_api_released_events_total", "Events released to subscribers")
 API_COMMANDS = Counter("incidents_api_commands_total", "Commands by outcome", ["outcome"])
+ORCHESTRATOR_OLDEST_UNDECIDED_SECONDS = Gauge(
+    "incidents_orchestrator_oldest_undecided_seconds", "Age of the oldest intake record that is not decided"
+)
+PROJECTOR_STILL_SECONDS = Gauge(
+    "incidents_projector_still_seconds", "Time for which a partition has stood still although records wait"
+)
+API_PROJECTION_LAG_SECONDS = Gauge(
+    "incidents_api_projection_lag_seconds", "Age of the oldest event that the read models do not show"
+)
+DISPATCHER_OLDEST_UNSENT_SECONDS = Gauge(
+    "incidents_dispatcher_oldest_unsent_seconds", "Age of the oldest intent that is not finished"
+)
+PROCESS_RESTARTS = Gauge("incidents_process_restarts", "How often the supervisor has started this process again")

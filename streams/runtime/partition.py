@@ -18,7 +18,7 @@ from streams.runtime import metrics
 from streams.runtime.ports import Processor, Record, Turn, Write
 from streams.runtime.restore import LogTruncated, check_reachable, restore
 from streams.runtime.settings import KafkaSettings
-from streams.runtime.transaction import Fenced, TransactionalWriter, WriteFailed
+from streams.runtime.transaction import Fenced, TransactionalWriter, Unavailable, WriteFailed
 
 log = structlog.get_logger(__name__)
 
@@ -84,6 +84,10 @@ class Partition:
         metrics.ORCHESTRATOR_PARKED_TENANTS.labels(self._label).set(self._processor.parked())
         return len(new)
 
+    def parked(self) -> int:
+        """How many tenants are parked."""
+        return self._processor.parked()
+
     def close(self) -> None:
         """Let go of the partition."""
         self._writer.close()
@@ -107,7 +111,7 @@ class Partition:
             position = feed(turn, records)
             if position > self.position:
                 self._write(turn, position)
-        except (Fenced, LogTruncated, KafkaException):
+        except (Fenced, LogTruncated, Unavailable, KafkaException):
             raise
         except Exception as error:  # noqa: BLE001  the partition loop: no batch is lost or half done (R9)
             metrics.ORCHESTRATOR_BATCH_FAILURES.labels(self._label).inc()

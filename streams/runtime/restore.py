@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 from streams.domain.errors import IncidentsError
 from streams.runtime.settings import KafkaSettings
+from streams.runtime.topics import is_too_early
 
 _TIMEOUT_S = 30
+_WAIT_S, _DRAIN_S, _AT_ONCE = 0.1, 0.01, 5000
+"""Wait for the first record, then take what came with it: asked for many at once, the client waits for them all."""
 
 
 class LogTruncated(IncidentsError):  # noqa: N818
@@ -36,7 +40,8 @@ def restore(settings: KafkaSettings, topic: str, partition: int, load: Callable[
     try:
         consumer.assign([TopicPartition(topic, partition, 0)])
         while True:
-            for record in consumer.consume(5000, 0.1):
+            first = consumer.poll(_WAIT_S)
+            for record in (first, *consumer.consume(_AT_ONCE, _DRAIN_S)) if first is not None else ():
                 error = record.error()
                 if error is None:
                     load(record.key() or b"", record.value())
@@ -52,8 +57,11 @@ def restore(settings: KafkaSettings, topic: str, partition: int, load: Callable[
 def check_reachable(settings: KafkaSettings, topic: str, partition: int, position: int) -> None:
     """Raise ``LogTruncated`` when the log no longer holds the offset at which work is to go on."""
     consumer = Consumer(settings.librdkafka() | {"group.id": f"{settings.topic_prefix}incidents-restore"})
+    ask = retry(
+        retry=retry_if_exception(is_too_early), wait=wait_fixed(0.2), stop=stop_after_delay(_TIMEOUT_S), reraise=True
+    )
     try:
-        first, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_TIMEOUT_S)
+        first, end = ask(consumer.get_watermark_offsets)(TopicPartition(topic, partition), timeout=_TIMEOUT_S)
     finally:
         consumer.close()
     if first > position:

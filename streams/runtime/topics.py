@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigEntry, ConfigResource, NewTopic, ResourceType
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
@@ -54,6 +54,7 @@ def provision(settings: KafkaSettings, *, partitions: int | None = None, create:
     ]
     for future in admin.create_topics(new, request_timeout=_TIMEOUT_S).values() if new else ():
         _ignore_existing(future.result)
+    _await_leaders(settings, {name: partitions or wanted[name].partitions for name in missing})
     _check(admin, {name: (spec, partitions or spec.partitions) for name, spec in wanted.items()})
     return [
         Provisioned(name, partitions or spec.partitions, "created" if name in missing else "exists")
@@ -69,18 +70,37 @@ def _ignore_existing(result: Callable[[], object]) -> None:
             raise
 
 
-def _is_not_known_yet(error: BaseException) -> bool:
-    return isinstance(error, KafkaException) and error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART
+def is_too_early(error: BaseException) -> bool:
+    """Whether a topic is merely not known everywhere yet: it was just created, or its leader just changed."""
+    early = {
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001  as the client says it; its only name
+    }
+    return isinstance(error, KafkaException) and error.args[0].code() in early
 
 
-@retry(
-    retry=retry_if_exception(_is_not_known_yet), wait=wait_fixed(0.2), stop=stop_after_delay(_TIMEOUT_S), reraise=True
-)
+@retry(retry=retry_if_exception(is_too_early), wait=wait_fixed(0.2), stop=stop_after_delay(_TIMEOUT_S), reraise=True)
 def _configs(admin: AdminClient, names: list[str]) -> dict[str, dict[str, ConfigEntry]]:
     """The topics' settings; a topic that was just created is known to the brokers only a moment later."""
     resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
     found = admin.describe_configs(resources, request_timeout=_TIMEOUT_S)
     return {resource.name: future.result() for resource, future in found.items()}
+
+
+def _await_leaders(settings: KafkaSettings, partitions: Mapping[str, int]) -> None:
+    """Return once every partition of the topics has a leader that answers: before, clients would only be refused."""
+    consumer = Consumer(settings.librdkafka() | {"group.id": f"{settings.topic_prefix}incidents-provision"})
+    answered = retry(
+        retry=retry_if_exception(is_too_early), wait=wait_fixed(0.1), stop=stop_after_delay(_TIMEOUT_S), reraise=True
+    )(lambda partition: consumer.get_watermark_offsets(partition, timeout=_TIMEOUT_S))
+    try:
+        for name, count in partitions.items():
+            for number in range(count):
+                answered(TopicPartition(name, number))
+    finally:
+        consumer.close()
 
 
 def _check(admin: AdminClient, wanted: dict[str, tuple[schemas.TopicSpec, int]]) -> None:

@@ -25,7 +25,28 @@ class Fenced(IncidentsError):  # noqa: N818  as Kafka calls it
 
 
 class WriteFailed(IncidentsError):  # noqa: N818
-    """The writes of a batch were refused or aborted again and again; nothing of them is visible."""
+    """Kafka will never take these writes as they are (one is too large, say); nothing of them is visible."""
+
+
+class Unavailable(IncidentsError):  # noqa: N818
+    """The transaction was aborted again and again for reasons that lie with the brokers: the process must end.
+
+    Nothing is wrong with the writes, so nothing may be dead-lettered for it.
+    """
+
+
+_REFUSED = frozenset(
+    {
+        KafkaError.MSG_SIZE_TOO_LARGE,
+        KafkaError.RECORD_LIST_TOO_LARGE,
+        KafkaError.INVALID_MSG,
+        KafkaError.INVALID_MSG_SIZE,
+        KafkaError.INVALID_RECORD,
+        KafkaError.POLICY_VIOLATION,
+        KafkaError._INVALID_ARG,  # noqa: SLF001  its only name
+    }
+)
+"""Errors that lie with the writes themselves."""
 
 
 class TransactionalWriter:
@@ -52,7 +73,8 @@ class TransactionalWriter:
     def write(self, writes: Sequence[Write]) -> None:
         """Write all in one transaction.
 
-        Raises ``WriteFailed`` when Kafka refuses them, ``Fenced`` when this writer is no longer the owner.
+        Raises ``WriteFailed`` when Kafka refuses them, ``Fenced`` when this writer is no longer the owner,
+        ``Unavailable`` when the brokers do not let any transaction through.
         """
         for attempt in range(1, _ATTEMPTS + 1):
             try:
@@ -64,9 +86,14 @@ class TransactionalWriter:
                     raise Fenced(str(cause)) from error
                 self._log.warning("transaction aborted", error=str(cause), attempt=attempt, writes=len(writes))
                 self._abort()
-                if not (cause.txn_requires_abort() or cause.retriable()) or attempt == _ATTEMPTS:
+                if cause.code() in _REFUSED:
                     raise WriteFailed(str(cause)) from error
+                if attempt == _ATTEMPTS:
+                    raise Unavailable(str(cause)) from error
                 time.sleep(0.05 * 2**attempt)
+            except BufferError as error:
+                self._abort()
+                raise WriteFailed(f"a batch of {len(writes)} writes is larger than the producer's queue") from error
 
     def close(self) -> None:
         """Let go of the producer; an open transaction is aborted by its successor."""
@@ -77,16 +104,13 @@ class TransactionalWriter:
         self._producer.begin_transaction()
         produce = self._producer.produce
         for write in writes:
-            try:
-                produce(
-                    write.topic,
-                    key=write.key,
-                    value=write.value,
-                    headers=list(write.headers),
-                    partition=self._partition,
-                )
-            except BufferError as error:
-                raise WriteFailed(f"a batch of {len(writes)} writes is larger than the producer's queue") from error
+            produce(
+                write.topic,
+                key=write.key,
+                value=write.value,
+                headers=list(write.headers),
+                partition=self._partition,
+            )
         self._until_done(self._producer.commit_transaction)
 
     def _abort(self) -> None:

@@ -12,16 +12,16 @@ from pydantic import SecretStr
 
 from api.app import Backends
 from api.settings import ApiSettings
+from infra.torture.proxy import ThreadedProxy, proxied
 from streams.runtime.settings import DatabaseSettings
 from tests.api.conftest import Running, free_port, serving, wait_until
-from tests.api.proxy import Proxy, proxied
 from tests.api.test_streams import declare, items
 
 pytestmark = pytest.mark.stack
 
 
 @pytest.fixture(scope="module")
-def proxy(database_url: str) -> Iterator[Proxy]:
+def proxy(database_url: str) -> Iterator[ThreadedProxy]:
     parts = urlsplit(database_url)
     assert parts.hostname is not None
     with proxied(parts.hostname, parts.port or 5432) as between:
@@ -29,7 +29,7 @@ def proxy(database_url: str) -> Iterator[Proxy]:
 
 
 @pytest.fixture(scope="module")
-def fragile(pipeline: Backends, database_url: str, proxy: Proxy) -> Iterator[Running]:
+def fragile(pipeline: Backends, database_url: str, proxy: ThreadedProxy) -> Iterator[Running]:
     """An API whose way to the database can be cut; orchestrator and projector go on."""
     parts = urlsplit(database_url)
     url = parts._replace(netloc=parts.netloc.replace(f":{parts.port}", f":{proxy.port}")).geturl()
@@ -41,7 +41,7 @@ def fragile(pipeline: Backends, database_url: str, proxy: Proxy) -> Iterator[Run
 
 
 def test_without_its_database_writes_are_202_and_streams_go_on_later_without_a_gap(
-    fragile: Running, proxy: Proxy
+    fragile: Running, proxy: ThreadedProxy
 ) -> None:
     with fragile.client(tenant="fragile") as client:
         declare(client, "before")

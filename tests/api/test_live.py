@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from api.auth import Unavailable
 from api.live.events import RecordedEvent
 from api.live.fanout import Fanout, SequenceGap, SlowSubscriber, Stopping, TooManySubscribers
 from api.live.follow import Followed, Follower, Reset, Selection
@@ -33,6 +34,13 @@ def event(sequence: int, *, tenant: str = "acme", incident: str = "i1", type_: s
 
 def fanout(queue_limit: int = 256, max_subscribers: int = 100) -> Fanout:
     return Fanout(queue_limit=queue_limit, max_subscribers=max_subscribers)
+
+
+def reading() -> asyncio.Event:
+    """The live path reads."""
+    begun = asyncio.Event()
+    begun.set()
+    return begun
 
 
 class Store:
@@ -75,7 +83,7 @@ def test_a_full_hold_asks_to_pause() -> None:
     for offset in range(2):
         hold.add(0, offset, event(offset))
         states.append(hold.full)
-    hold.clear()
+    hold.release({0: 1})
     assert [*states, hold.full] == [False, True, False]
 
 
@@ -162,7 +170,7 @@ def test_the_splice_has_no_gap_and_no_repeat(stored: int, joined: int, after: in
 
 async def _splice(stored: int, total: int, after: int, batch: int) -> None:
     store, out = Store([event(n) for n in range(1, stored + 1)]), fanout(queue_limit=1000)
-    follower = Follower(out, store, replay_limit=1000, heartbeat_s=0.05)
+    follower = Follower(out, store, reading=reading(), replay_limit=1000, heartbeat_s=0.05)
 
     async def write() -> None:
         for first in range(stored + 1, total + 1, batch):
@@ -185,9 +193,32 @@ async def _splice(stored: int, total: int, after: int, batch: int) -> None:
     assert seen == list(range(after + 1, total + 1))
 
 
+async def test_a_stream_begins_only_once_the_record_is_read() -> None:
+    """What is projected between a look at the store and the start of reading would come from neither."""
+    store, out, begun = Store([event(1)]), fanout(), asyncio.Event()
+    follower = Follower(out, store, reading=begun, replay_limit=10, heartbeat_s=1)
+    async with aclosing(follower.follow(Selection("acme"), 0)) as stream:
+        first = asyncio.ensure_future(anext(stream))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        store.events.append(event(2))  # projected before reading begins behind it
+        begun.set()
+        item = await first
+    assert isinstance(item, Followed)
+    assert [e.tenantsequence for e in item.events] == [1, 2]
+
+
+async def test_without_a_record_to_read_a_stream_is_sent_away() -> None:
+    follower = Follower(
+        fanout(), Store([event(1)]), reading=asyncio.Event(), replay_limit=10, heartbeat_s=1, patience_s=0.01
+    )
+    with pytest.raises(Unavailable, match="not being read"):
+        await anext(follower.follow(Selection("acme"), 0))
+
+
 async def test_a_long_gap_is_read_in_pages_before_subscribing() -> None:
     store, out = Store([event(n) for n in range(1, 2001)]), fanout(queue_limit=4)
-    follower = Follower(out, store, replay_limit=5000, heartbeat_s=1)
+    follower = Follower(out, store, reading=reading(), replay_limit=5000, heartbeat_s=1)
     seen: list[int] = []
     async with aclosing(follower.follow(Selection("acme"), 0)) as stream:
         async for item in stream:
@@ -200,7 +231,8 @@ async def test_a_long_gap_is_read_in_pages_before_subscribing() -> None:
 
 @pytest.mark.parametrize(("after", "reason"), [(99, "ahead"), (0, "back")])
 async def test_a_cursor_that_cannot_be_resumed_from_gets_a_reset(after: int, reason: str) -> None:
-    follower = Follower(fanout(), Store([event(n) for n in range(1, 21)]), replay_limit=10, heartbeat_s=1)
+    store = Store([event(n) for n in range(1, 21)])
+    follower = Follower(fanout(), store, reading=reading(), replay_limit=10, heartbeat_s=1)
     async with aclosing(follower.follow(Selection("acme"), after)) as stream:
         first = await anext(stream)
         assert isinstance(first, Reset)
@@ -211,7 +243,7 @@ async def test_a_cursor_that_cannot_be_resumed_from_gets_a_reset(after: int, rea
 
 async def test_filtered_streams_carry_the_cursor_forward_and_leave_no_subscriber_behind() -> None:
     out = fanout(max_subscribers=1)
-    follower = Follower(out, Store(), replay_limit=10, heartbeat_s=0.05)
+    follower = Follower(out, Store(), reading=reading(), replay_limit=10, heartbeat_s=0.05)
     async with aclosing(follower.follow(Selection("acme", types=frozenset({ACK})), None)) as stream:
         assert await anext(stream) == Followed((), 0)
         out.publish([event(1), event(2, type_=ACK), event(3)])

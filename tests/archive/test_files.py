@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from streams.archive import files
 from streams.archive.files import DamagedFile
-from streams.runtime.log_reader import StoredRecord
+from streams.runtime.partition_reader import StoredRecord
 
 RECORDS = st.lists(
     st.builds(

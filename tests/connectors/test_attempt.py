@@ -88,6 +88,14 @@ async def test_later_attempts_look_first(
     assert scripted.asked == asked
 
 
+async def test_nothing_is_sent_without_the_lease() -> None:
+    scripted = Scripted()
+    connectors = {"scripted": Connector("scripted", sends=scripted)}
+    outcome = await attempt(connectors, HTTP, INTEGRATION, INTENT, 2, is_held=lambda: False)
+    assert isinstance(outcome, TransientFailure)
+    assert scripted.asked == ["look up"]
+
+
 async def test_a_defect_is_bounded_logged_and_tells_no_secret(capfd: pytest.CaptureFixture[str]) -> None:
     scripted = Scripted()
     scripted.defect = True

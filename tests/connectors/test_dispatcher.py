@@ -6,6 +6,7 @@ import asyncio
 import base64
 import os
 import secrets
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -195,6 +196,27 @@ async def test_a_kill_between_call_and_mark_does_not_make_a_second_note(bench: B
         await bench.state(intent_id, "delivered")
     assert bench.account.effects == {"note": 1}
     assert [command_id for command_id, _ in bench.effects()] == [derive_id(intent_id, "effect")]
+
+
+async def test_a_dispatcher_that_was_frozen_does_not_send_what_is_leased_to_another(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolve = IntegrationDirectory.resolve
+    woken = asyncio.Event()
+
+    async def frozen(self: IntegrationDirectory, integration_id: str) -> Any:
+        time.sleep(0.6)  # noqa: ASYNC251  nothing of the process runs, nothing renews its lease
+        bench.rows.execute("UPDATE ops.outbox_events SET leased_by = 'another', leased_until = now() + interval '1 h'")
+        woken.set()
+        return await resolve(self, integration_id)
+
+    monkeypatch.setattr(IntegrationDirectory, "resolve", frozen)
+    intent_id = bench.intend("note")
+    async with dispatching(bench, FAST.model_copy(update={"lease_s": 0.5})) as (dispatcher, _, _):
+        await asyncio.wait_for(woken.wait(), 10)
+        await until(lambda: not dispatcher._tasks)
+    assert not bench.account.calls
+    assert (bench.row(intent_id)["leased_by"], bench.row(intent_id)["state"]) == ("another", "pending")
 
 
 async def test_a_row_is_not_marked_before_kafka_has_the_result(bench: Bench) -> None:

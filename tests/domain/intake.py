@@ -6,13 +6,16 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from streams.agents.conditions import holds
 from streams.codec import avro
-from streams.domain import events
+from streams.domain import commands, events
 from streams.domain.batch import Batch, PartitionState, Recorded, Sealed
 from streams.domain.catalogue import TYPE_OF
+from streams.domain.correlation import Rule
 from streams.domain.envelope import Envelope
 from streams.domain.incident import Incident, evolve
 from streams.domain.message import Data, Message
+from streams.domain.rules import SeverityRule, Silence
 from streams.domain.signals import Signal, SignalStatus
 from streams.domain.state import TenantState
 
@@ -39,7 +42,7 @@ class Intake:
     """One partition with one tenant by default; offsets and recorded times go up by themselves."""
 
     def __init__(self) -> None:
-        self.state = PartitionState()
+        self.state = PartitionState(holds=holds)
         self.offset = 0
         self.now = T0
         self.recorded: list[Recorded] = []
@@ -77,6 +80,13 @@ class Intake:
         """Decide one command; its result."""
         self.decide([self.message(data, id_, source="/api")])
         return self.results[-1]
+
+    def rules(
+        self, *rules: Rule, severities: tuple[SeverityRule, ...] = (), silences: tuple[Silence, ...] = ()
+    ) -> None:
+        """Go by other rules from now on."""
+        result = self.command(commands.SetRuleSet("tests", 1, rules, "user:ada", severities, silences))
+        assert isinstance(result, events.CommandAccepted)
 
     def declared(self) -> list[str]:
         """The ids of the incidents so far, in the order of their numbers."""

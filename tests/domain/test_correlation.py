@@ -8,9 +8,12 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streams.agents.conditions import holds
 from streams.domain import commands, correlation, events
 from streams.domain.correlation import DEFAULT_RULES, Rule, Window
-from streams.domain.signals import Signal
+from streams.domain.errors import Reason
+from streams.domain.rules import SeverityRule, Silence
+from streams.domain.signals import ProviderIngested, Signal
 from tests.domain.intake import MINUTE, T0, Intake, signal
 
 RULE = DEFAULT_RULES[0]
@@ -33,7 +36,7 @@ def test_the_key_says_rule_and_version_and_does_not_depend_on_the_order_of_field
     one = Rule("r", 3, ("service", "host"), MINUTE)
     two = Rule("r", 3, ("host", "service"), MINUTE)
     alert = Signal(title="x", service="a", host="b")
-    first, second = correlation.match([one], alert), correlation.match([two], alert)
+    first, second = correlation.match([one], alert, holds), correlation.match([two], alert, holds)
     assert first is not None
     assert second is not None
     assert first.key == second.key
@@ -45,13 +48,13 @@ def test_values_that_only_look_alike_when_joined_have_different_keys() -> None:
 
 
 def test_the_first_rule_that_applies_decides() -> None:
-    match = correlation.match(DEFAULT_RULES, signal(rule="HighLatency", host="web-1"))
+    match = correlation.match(DEFAULT_RULES, signal(rule="HighLatency", host="web-1"), holds)
     assert match is not None
     assert match.rule.name == "service-error"
-    match = correlation.match(DEFAULT_RULES, signal(error_type="", rule="HighLatency", host="web-1"))
+    match = correlation.match(DEFAULT_RULES, signal(error_type="", rule="HighLatency", host="web-1"), holds)
     assert match is not None
     assert match.rule.name == "rule-host"
-    match = correlation.match(DEFAULT_RULES, signal(kind="report"))
+    match = correlation.match(DEFAULT_RULES, signal(kind="report"), holds)
     assert match is not None
     assert match.rule.name == "report-service"
 
@@ -63,24 +66,82 @@ def test_what_no_rule_applies_to_is_an_incident_of_its_own() -> None:
     assert [r.event.rule for r in intake.recorded if isinstance(r.event, events.Declared)] == ["", ""]
 
 
-def test_rules_match_on_attributes_and_labels() -> None:
-    rule = Rule("eu", 1, ("labels.region", "service"), MINUTE, match={"labels.region": "eu", "severity": "SEV-1"})
+def test_conditions_are_about_attributes_and_labels() -> None:
+    rule = Rule("eu", 1, ("labels.region", "service"), MINUTE, when='labels.region == "eu" && severity <= "SEV-1"')
     matching = signal(severity="SEV-1", labels={"region": "eu"})
-    assert correlation.match([rule], matching) is not None
-    assert correlation.match([rule], replace(matching, labels={"region": "us"})) is None
-    assert correlation.match([rule], replace(matching, severity="SEV-2")) is None
-    assert correlation.match([Rule("x", 1, ("no-such-field",), MINUTE)], matching) is None
+    assert correlation.match([rule], matching, holds) is not None
+    assert correlation.match([rule], replace(matching, labels={"region": "us"}), holds) is None
+    assert correlation.match([rule], replace(matching, severity="SEV-2"), holds) is None
+    assert correlation.match([Rule("x", 1, ("no-such-field",), MINUTE)], matching, holds) is None
 
 
 def test_a_full_incident_is_continued_by_one_linked_to_it() -> None:
     intake = Intake()
-    limit = commands.SetRule("service-error", 2, ("service", "error_type"), "user:ada", max_alerts=3)
-    intake.command(limit)
+    intake.rules(Rule("service-error", 2, ("service", "error_type"), 10 * MINUTE, max_alerts=3))
     intake.send(*(signal(f"fp-{n}") for n in range(7)))
     first, second, third = (intake.incident(id_) for id_ in intake.declared())
     assert [first.alert_count, second.alert_count, third.alert_count] == [3, 3, 1]
     assert (second.related_to, second.relation) == (first.id, "continuation")
     assert third.related_to in {first.id, second.id}
+
+
+def test_a_condition_that_cannot_be_evaluated_does_not_hold() -> None:
+    for condition in ("labels.no_such == 'x'", "no_such == 'x'", "title + 1", "service =="):
+        assert correlation.match([Rule("r", 1, ("service",), MINUTE, when=condition)], signal(), holds) is None
+
+
+def test_what_a_rule_only_records_begins_no_incident() -> None:
+    intake = Intake()
+    intake.rules(
+        Rule("noise", 1, ("service",), MINUTE, when='severity == "SEV-5"', action="record"),
+        Rule("all", 1, ("service",), MINUTE),
+    )
+    kept = intake.send(signal("fp-1", severity="SEV-5"))
+    assert isinstance(kept[0], ProviderIngested)
+    assert kept[0].problem == "only recorded, by rule noise"
+    intake.send(signal("fp-2"))
+    assert len(intake.declared()) == 1
+
+
+def test_a_silenced_signal_is_recorded_and_only_while_the_silence_lasts() -> None:
+    intake = Intake()
+    silence = Silence("deploy", 'service == "checkout"', T0, T0 + MINUTE, "deploy of checkout", "ada")
+    intake.rules(Rule("all", 1, ("service",), MINUTE), silences=(silence,))
+    kept = intake.send(signal("fp-1"))
+    assert isinstance(kept[0], ProviderIngested)
+    assert kept[0].problem == "silenced by deploy: deploy of checkout"
+    intake.send(signal("fp-2", service="search"))
+    assert len(intake.declared()) == 1
+    intake.now += MINUTE
+    intake.send(signal("fp-3"))
+    assert len(intake.declared()) == 2
+
+
+def test_severity_rules_overrule_the_provider() -> None:
+    intake = Intake()
+    intake.rules(Rule("all", 1, ("service",), MINUTE), severities=(SeverityRule('labels.priority == "P0"', "SEV-1"),))
+    intake.send(signal("fp-1", severity="SEV-4", labels={"priority": "P0"}))
+    assert intake.incident(intake.declared()[0]).severity == "SEV-1"
+
+
+def test_a_rule_may_resolve_its_incidents_with_their_last_alert() -> None:
+    for wanted, status in ((False, "open"), (True, "resolved")):
+        intake = Intake()
+        intake.rules(Rule("all", 1, ("service",), MINUTE, auto_resolve=wanted))
+        intake.send(signal(), signal(at=T0 + 1, status="resolved"))
+        assert intake.incident(intake.declared()[0]).status == status
+
+
+def test_a_rule_set_without_sense_is_rejected() -> None:
+    intake = Intake()
+    for rules in ((), (Rule("r", 1, (), MINUTE),), (Rule("r", 1, ("service",), 0),)):
+        result = intake.command(commands.SetRuleSet("shop", 1, rules, "user:ada"))
+        assert isinstance(result, events.CommandRejected)
+        assert result.reason == Reason.EMPTY_VALUE
+    bad = commands.SetRuleSet("shop", 1, (Rule("r", 1, ("service",), 1),), "user:ada", (SeverityRule("true", "SEV-0"),))
+    result = intake.command(bad)
+    assert isinstance(result, events.CommandRejected)
+    assert result.reason == Reason.UNKNOWN_SEVERITY
 
 
 def test_an_incident_does_not_grow_older_than_its_rule_allows() -> None:

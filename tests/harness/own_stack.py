@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,8 +17,10 @@ from tests.harness.stack import NAMED, ROOT, settings_for
 
 
 @contextmanager
-def own_stack() -> Iterator[Stack]:
+def own_stack(**settings: Any) -> Iterator[Stack]:
     """A stack in a folder of its own, not started; at the end it is stopped and its data deleted.
+
+    ``settings`` are those of ``StackSettings`` that are to differ.
 
     The folder lies in the checkout and not under pytest's, which only root may enter: PostgreSQL does not run as root.
     """
@@ -28,7 +31,7 @@ def own_stack() -> Iterator[Stack]:
         parent.mkdir(exist_ok=True)
         home = Path(tempfile.mkdtemp(prefix="test-own-", dir=parent))
         home.chmod(0o755)
-        stack = local_stack.open_stack(settings_for(home))
+        stack = local_stack.open_stack(settings_for(home, **settings))
         try:
             yield stack
         finally:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+from confluent_kafka import Producer
 
-import schemas
+from infra.torture.log import StoredRecord, read_topic
 from streams.codec import cloudevents
 from streams.domain import chain, events
 from streams.domain.catalogue import TYPE_OF
@@ -18,53 +18,7 @@ from streams.domain.message import Data
 from streams.domain.signals import Signal
 from streams.runtime.settings import KafkaSettings
 
-
-@dataclass(frozen=True, slots=True)
-class StoredRecord:
-    """A record as read from Kafka (a ``runtime.ports.Record``)."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: Sequence[tuple[str, bytes]]
-
-
-def read_topic(settings: KafkaSettings, topic: str) -> Iterator[StoredRecord]:
-    """Every committed record of a catalogue topic, in order of its partition's offsets."""
-    partitions = next(spec.partitions for spec in schemas.topics() if spec.name == topic)
-    consumer = Consumer(
-        settings.librdkafka()
-        | {
-            "group.id": f"{settings.topic_prefix}tests",
-            "enable.auto.commit": False,
-            "isolation.level": "read_committed",
-            "enable.partition.eof": True,
-            "fetch.wait.max.ms": 20,
-        }
-    )
-    consumer.assign([TopicPartition(settings.topic(topic), number, 0) for number in range(partitions)])
-    at_end = 0
-    while at_end < partitions:
-        for message in consumer.consume(5000, 0.1):
-            error = message.error()
-            if error is None:
-                yield StoredRecord(
-                    topic,
-                    message.partition(),
-                    message.offset(),
-                    message.timestamp()[1],
-                    message.key(),
-                    message.value(),
-                    tuple((name, value or b"") for name, value in message.headers() or ()),
-                )
-            elif error.code() == KafkaError._PARTITION_EOF:
-                at_end += 1
-            else:
-                raise AssertionError(str(error))
-    consumer.close()
+__all__ = ["Checked", "StoredRecord", "check_record", "read_topic", "send", "signals"]
 
 
 def send(settings: KafkaSettings, messages: Sequence[tuple[Envelope, Data]], topic: str = "incident-intake") -> None:

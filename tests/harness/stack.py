@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,20 +26,21 @@ ROOT = Path(__file__).resolve().parents[2]
 Connections = dict[str, str]  # the variables by which the application finds its servers
 
 
-def free_offset(seed: str) -> int:
+def free_offset(seed: str, **settings: Any) -> int:
     """A port offset at which every port of a stack is free now, found from a start that belongs to this checkout."""
     start = zlib.crc32(seed.encode()) % len(OFFSETS)
     for step in range(len(OFFSETS)):
         offset = OFFSETS[(start + step) % len(OFFSETS)]
-        if all(map(is_free, StackSettings(port_offset=offset).all_ports())):
+        if all(map(is_free, StackSettings(port_offset=offset, **settings).all_ports())):
             return offset
     raise RuntimeError("no range of free ports was found for the tests' stack; set INCIDENTS_TEST_PORT_OFFSET")
 
 
-def settings_for(home: Path) -> StackSettings:
+def settings_for(home: Path, **settings: Any) -> StackSettings:
     """Settings of a stack for tests: its own home and ports (INCIDENTS_TEST_PORT_OFFSET fixes them)."""
     chosen = os.environ.get("INCIDENTS_TEST_PORT_OFFSET")
-    return StackSettings(home=home, port_offset=int(chosen) if chosen else free_offset(str(home)))
+    offset = int(chosen) if chosen else free_offset(str(home), **settings)
+    return StackSettings(home=home, port_offset=offset, **settings)
 
 
 def _own_home(held: ExitStack) -> Path:

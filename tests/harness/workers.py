@@ -27,10 +27,12 @@ def environment(kafka: KafkaSettings, **more: str) -> dict[str, str]:
 
 
 @contextmanager
-def process(arguments: Sequence[str], env: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def process(
+    arguments: Sequence[str], env: dict[str, str], log: Path, module: str = "cli.main"
+) -> Iterator[subprocess.Popen[bytes]]:
     """`incidents <arguments>` as a process of its own; killed at the end if it still runs."""
     with log.open("ab") as output:
-        command = [sys.executable, "-m", "cli.main", *arguments]
+        command = [sys.executable, "-m", module, *arguments]
         child = subprocess.Popen(command, cwd=ROOT, env=env, stdout=output, stderr=subprocess.STDOUT)
     try:
         yield child

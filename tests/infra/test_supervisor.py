@@ -91,7 +91,8 @@ async def test_what_fails_at_once_is_tried_again_ever_more_slowly(
 
 
 def test_the_delay_doubles_up_to_a_cap() -> None:
-    assert [restart_delay(failures) for failures in range(1, 8)] == [0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 15.0]
+    assert [restart_delay(failures) for failures in range(1, 8)] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4]
+    assert restart_delay(20) == 15.0
 
 
 async def test_a_long_life_makes_the_delay_short_again(
@@ -150,6 +151,15 @@ async def test_processes_are_told_their_ports_and_the_connections(settings: Stac
     shown = "import os; print(os.environ.get('INCIDENTS_METRICS_PORT'), os.environ['ADDED']); print('up', flush=True)"
     async with supervised(settings, spec(shown + "; import time; time.sleep(600)")) as lines:
         assert ("worker", f"{9101 + settings.port_offset} by the stack") in lines
+
+
+async def test_a_process_is_told_how_often_it_was_started_again(settings: StackSettings) -> None:
+    shown = "import os, time; print('restarts', os.environ['INCIDENTS_RESTARTS']); print('up', flush=True)"
+    async with supervised(settings, spec(shown + "; time.sleep(600)")) as lines:
+        os.kill(record_of(settings).pid, signal.SIGKILL)
+        await until(lambda: lines.count(("worker", "up")) == 2)
+    told = [line for name, line in lines if line.startswith("restarts") and name == "worker"]
+    assert told == ["restarts 0 ", "restarts 1 killed by SIGKILL"]
 
 
 async def test_an_endless_line_is_left_out_and_the_next_one_read(settings: StackSettings) -> None:

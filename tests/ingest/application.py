@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 
 from api.ingest import IngestDependencies, routes
+from api.ingest.dependencies import Admits
 from api.problems import Problem
 from connectors.kit.contract import Integration, Secret
 from connectors.kit.database import DatabaseUnavailable
@@ -85,8 +86,7 @@ async def authenticate(request: Request) -> Caller:
     return Caller("acme", TOKENS[token])
 
 
-def application(ports: Ports) -> Starlette:
+def application(ports: Ports, admission: Admits | None = None) -> Starlette:
     """The application."""
-    return Starlette(
-        routes=routes(IngestDependencies(producer=ports, storage=ports, directory=ports, authenticate=authenticate))
-    )
+    needs = IngestDependencies(producer=ports, storage=ports, directory=ports, authenticate=authenticate)
+    return Starlette(routes=routes(replace(needs, admission=admission) if admission else needs))

@@ -12,9 +12,9 @@ import pytest
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from projections.base import Record, SequenceGap
+from projections.base import LogBeginsLater, Record, SequenceGap
 from projections.connections import Connection
-from projections.runner import LogBeginsLater, PoisonedRecord, Projector
+from projections.runner import PoisonedRecord, Projector
 from streams.codec import cloudevents
 from streams.runtime.settings import DatabaseSettings, KafkaSettings
 from streams.runtime.topics import provision

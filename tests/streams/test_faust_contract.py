@@ -23,7 +23,8 @@ def test_every_overridden_method_exists_with_the_same_parameters() -> None:
     for name in ("ack", "seek_to_committed", "getmany", "_drain_messages", "_new_consumer_thread"):
         ours, theirs = (inspect.signature(getattr(kind, name)) for kind in (BatchConsumer, driver.Consumer))
         assert list(ours.parameters) == list(theirs.parameters), name
-    assert hasattr(driver.AIOKafkaConsumerThread, "_create_worker_consumer")
+    for name in ("_create_worker_consumer", "_ensure_consumer", "call_thread"):
+        assert hasattr(driver.AIOKafkaConsumerThread, name), name
 
 
 def test_everything_that_is_called_exists() -> None:

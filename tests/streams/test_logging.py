@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 
 import pytest
+
+from streams.runtime.logging import Sparingly
 
 PROGRAM = """
 import logging, sys
@@ -32,3 +35,15 @@ def test_tracebacks_hold_no_local_variables(people: bool) -> None:  # noqa: FBT0
     assert done.stderr.count("it failed") == 2
     assert done.stderr.count("ValueError: 9") == 2
     assert "the-token" not in done.stderr
+
+
+def test_a_library_that_repeats_itself_is_heard_every_ten_seconds() -> None:
+    now = [0.0]
+    sparingly = Sparingly(lambda: now[0])
+
+    def passes(text: str) -> bool:
+        return sparingly.filter(logging.LogRecord("aiokafka", logging.ERROR, "", 0, text, None, None))
+
+    assert [passes("away"), passes("away"), passes("something else")] == [True, False, True]
+    now[0] = 10.0
+    assert passes("away")

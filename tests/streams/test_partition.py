@@ -68,6 +68,16 @@ def test_a_turn_is_all_or_nothing_and_the_next_owner_goes_on(settings: KafkaSett
     assert len(checked.deliveries) == 30
 
 
+def test_a_duplicate_is_passed_over_whatever_its_data(settings: KafkaSettings) -> None:
+    records = sent(settings, 3)
+    again = [replace(records[0], offset=records[-1].offset + 1, value=b"not looked at")]
+    with opened(settings, records[0].partition) as partition:
+        partition.turn(records)
+        assert partition.turn(again) == 1
+    assert set(check_record(settings).deliveries.values()) == {1}
+    assert not list(read_topic(settings, "incident-intake-dlq"))
+
+
 def test_the_restored_state_is_the_state_that_was_left(settings: KafkaSettings) -> None:
     records = sent(settings, 50)
     number = records[0].partition
@@ -174,13 +184,14 @@ def test_what_is_no_message_of_ours_is_dead_lettered_and_named_in_the_record(set
         lambda record: replace(record, value=b"\xff"),
         lambda record: replace(record, value=None),
         lambda record: replace(record, key=b"somebody-else"),
-        lambda record: replace(record, headers=renamed(record, "com.incidents.declared.v1")),
+        lambda record: replace(record, headers=with_header(record, "ce_type", "com.incidents.declared.v1")),
     )
     with opened(settings, template.partition) as partition:
         partition.turn(good)
         for step, damage in enumerate(broken):
             offset = good[-1].offset + 1 + step
-            partition.turn([replace(damage(template), offset=offset)])
+            fresh = replace(template, headers=with_header(template, "ce_id", f"broken-{step}"))
+            partition.turn([replace(damage(fresh), offset=offset)])
     checked = check_record(settings)
     assert checked.kinds["IntakeRefused"] == len(broken)
     reasons = [dict(letter.headers)["dlq_reason"].decode() for letter in read_topic(settings, "incident-intake-dlq")]
@@ -189,8 +200,8 @@ def test_what_is_no_message_of_ours_is_dead_lettered_and_named_in_the_record(set
     )
 
 
-def renamed(record: StoredRecord, type_: str) -> tuple[tuple[str, bytes], ...]:
-    return tuple((name, type_.encode() if name == "ce_type" else value) for name, value in record.headers)
+def with_header(record: StoredRecord, header: str, content: str) -> tuple[tuple[str, bytes], ...]:
+    return tuple((name, content.encode() if name == header else value) for name, value in record.headers)
 
 
 def test_a_newer_schema_pauses_the_partition_before_the_record(settings: KafkaSettings) -> None:

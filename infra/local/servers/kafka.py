@@ -1,4 +1,4 @@
-"""Apache Kafka 4: one KRaft node from its Maven artifacts, on the Java of this machine."""
+"""Apache Kafka 4: KRaft nodes from its Maven artifacts, on the Java of this machine; one, or several as a cluster."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import contextlib
 import hashlib
 import os
 import re
-import secrets
 import shutil
 import signal
 import string
@@ -16,13 +15,14 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from infra.local.errors import FetchFailed, JavaMissing, JavaTooOld, MavenMissing, PreparationFailed
+from infra.local.errors import FetchFailed, JavaMissing, JavaTooOld, MavenMissing, OtherClusterSize, PreparationFailed
 from infra.local.processes import Launch
 from infra.local.settings import LOOPBACK, StackSettings
 
 SOURCE = Path(__file__).resolve().parents[2] / "kafka"
 MINIMUM_JAVA = 17
 CHECK_SECONDS = 2.0
+BROKERS_FILE = "brokers"
 # Small and predictable: one compiler-friendly collector, a heap that holds the caches of one node, an end instead of a
 # half-dead broker when memory runs out.
 JVM_OPTIONS = (
@@ -75,24 +75,39 @@ def fetch_jars(pom: Path, target: Path) -> Path:
 
 
 class KafkaServer:
-    """The broker: its jars stand beside the POM (shared by every home), its data and settings in the home."""
+    """One broker: its jars stand beside the POM (shared by every home), its data and settings in the home.
 
-    name = "kafka"
+    ``node`` counts from 1; the first is called ``kafka``, the others ``kafka-2`` and so on. ``cluster_secret`` is any
+    text that belongs to the home: the cluster's id comes from it, so that all its brokers are formatted alike.
+    """
+
     variable = "KAFKA_BOOTSTRAP_SERVERS"
     stop_signal = signal.SIGTERM
     stop_grace_seconds = 20.0
 
-    def __init__(self, settings: StackSettings) -> None:
+    def __init__(self, settings: StackSettings, cluster_secret: str, node: int = 1) -> None:
         self._settings = settings
-        self._folder = settings.home / "kafka"
-        self._port = settings.port(settings.kafka_port)
-        self._controller_port = settings.port(settings.kafka_controller_port)
-        self.ports: tuple[int, ...] = (self._port, self._controller_port)
+        self._node = node
+        self._cluster_secret = cluster_secret
+        self.name = "kafka" if node == 1 else f"kafka-{node}"
+        self._folder = settings.home / self.name
+        self.ports: tuple[int, ...] = settings.broker_ports(node)
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """The broker's address."""
-        return {self.variable: f"{LOOPBACK}:{self._port}"}
+        """The addresses of all brokers and, where there are several, how many copies the topics are to have."""
+        nodes = range(1, self._settings.brokers + 1)
+        servers = ",".join(f"{LOOPBACK}:{self._settings.broker_ports(node)[0]}" for node in nodes)
+        if len(nodes) == 1:
+            return {self.variable: servers}
+        copies, in_sync = self._copies()
+        counts = {"KAFKA_REPLICATION_FACTOR": str(copies), "KAFKA_MIN_INSYNC_REPLICAS": str(in_sync)}
+        return {self.variable: servers, **counts}
+
+    def _copies(self) -> tuple[int, int]:
+        """Copies of a topic, and how many of them must have what was acknowledged."""
+        copies = min(3, self._settings.brokers)
+        return copies, max(1, copies - 1)
 
     @property
     def _data(self) -> Path:
@@ -112,12 +127,12 @@ class KafkaServer:
         jars = fetch_jars(SOURCE / "pom.xml", self._target())
         self._folder.mkdir(parents=True, exist_ok=True)
         template = string.Template((SOURCE / "server.properties").read_text())
-        self._properties.write_text(
-            template.substitute(port=self._port, controller_port=self._controller_port, data=self._data)
-        )
+        self._properties.write_text(template.substitute(self._placeholders()))
         if (self._data / "meta.properties").exists():
+            self._require_same_cluster()
             return
-        cluster = base64.urlsafe_b64encode(b"\x01" + secrets.token_bytes(15)).decode().rstrip("=")
+        digest = hashlib.sha256(f"kafka cluster {self._cluster_secret}".encode()).digest()[:15]
+        cluster = base64.urlsafe_b64encode(b"\x01" + digest).decode().rstrip("=")
         tool = [
             "kafka.tools.StorageTool",
             "format",
@@ -129,6 +144,34 @@ class KafkaServer:
         answer = subprocess.run([java, *self._java_options(jars), *tool], capture_output=True, text=True, check=False)
         if answer.returncode != 0:
             raise PreparationFailed(self.name, "formatting the data folder", (answer.stdout + answer.stderr)[-2000:])
+
+        (self._folder / BROKERS_FILE).write_text(str(self._settings.brokers))
+
+    def _placeholders(self) -> dict[str, str]:
+        port, controller_port, *proxied = self.ports
+        nodes = range(1, self._settings.brokers + 1)
+        listeners, advertised = [f"PLAINTEXT://{LOOPBACK}:{port}"], [f"PLAINTEXT://{LOOPBACK}:{port}"]
+        if proxied:
+            listeners.append(f"PROXIED://{LOOPBACK}:{proxied[0]}")
+            advertised.append(f"PROXIED://{LOOPBACK}:{self._settings.broker_proxy_port(self._node)}")
+        copies, in_sync = self._copies()
+        return {
+            "node": str(self._node),
+            "voters": ",".join(f"{node}@{LOOPBACK}:{self._settings.broker_ports(node)[1]}" for node in nodes),
+            "listeners": ",".join(listeners),
+            "advertised": ",".join(advertised),
+            "controller_port": str(controller_port),
+            "data": str(self._data),
+            "copies": str(copies),
+            "in_sync": str(in_sync),
+        }
+
+    def _require_same_cluster(self) -> None:
+        """The voters of a cluster are fixed when it is formatted."""
+        file = self._folder / BROKERS_FILE
+        formatted = int(file.read_text()) if file.exists() else 1
+        if formatted != self._settings.brokers:
+            raise OtherClusterSize(self._folder, formatted, self._settings.brokers)
 
     def _java_options(self, jars: Path) -> list[str]:
         log_settings = SOURCE / "log4j2.properties"
@@ -147,13 +190,17 @@ class KafkaServer:
 
         from streams.runtime.settings import KafkaSettings
 
-        settings = KafkaSettings(bootstrap_servers=environment[self.variable])
+        ours = environment[self.variable] == self.environment[self.variable]
+        asked = f"{LOOPBACK}:{self.ports[0]}" if ours else environment[self.variable]
+        settings = KafkaSettings(bootstrap_servers=asked)
         quiet = {"log_level": 0, "error_cb": lambda _: None, "socket.timeout.ms": int(CHECK_SECONDS * 1000)}
         try:
             brokers = AdminClient({**settings.librdkafka(), **quiet}).list_topics(timeout=CHECK_SECONDS).brokers
         except KafkaException as error:
             return str(error.args[0].str())
-        return "" if brokers else "no broker is registered"
+        if not brokers:
+            return "no broker is registered"
+        return f"broker {self._node} is not registered" if ours and self._node not in brokers else ""
 
     def complete(self) -> None:
         """Nothing: topics belong to the catalogue and its provisioner."""

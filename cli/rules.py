@@ -1,0 +1,175 @@
+"""``incidents rules``: rule sets as files with their own tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from streams.agents.rule_files import RuleFile
+
+app = typer.Typer(help="Rule sets of correlation: check, test, compare, publish.")
+
+File = Annotated[Path, typer.Argument(help="A rule set: YAML as in docs/examples/rules.yaml.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value.")]
+
+
+@app.command()
+def lint(file: File, as_json: AsJson = False) -> None:
+    """Say what is wrong with a file, each problem with its line; exit 1 if anything is."""
+    from cli.output import print_json
+
+    found = _read(file)
+    summary = {"name": found.rule_set.name, "version": found.rule_set.version, "rules": len(found.rule_set.rules)}
+    if as_json:
+        print_json({**summary, "problems": []})
+    else:
+        typer.echo(f"{file}: {summary['name']} version {summary['version']}, {summary['rules']} rules, nothing wrong")
+
+
+@app.command("test")
+def run_tests(file: File, as_json: AsJson = False) -> None:
+    """Run the tests in a file against its rules, decided as the orchestrator decides; exit 1 if one fails."""
+    from cli.errors import CommandError
+    from cli.output import print_json
+    from streams.agents.rule_files import run_test
+
+    found = _read(file)
+    results = [(one, run_test(found.rule_set, one)) for one in found.tests]
+    failed = [one.name for one, groups in results if groups != one.expect]
+    if as_json:
+        shown = [
+            {
+                "name": one.name,
+                "passed": groups == one.expect,
+                "expected": _sorted(one.expect),
+                "found": _sorted(groups),
+            }
+            for one, groups in results
+        ]
+        print_json({"tests": shown, "passed": len(results) - len(failed), "failed": len(failed)})
+    else:
+        for one, groups in results:
+            typer.echo(f"{'ok    ' if groups == one.expect else 'FAILED'} {one.name}")
+            if groups != one.expect:
+                typer.echo(f"       expected {_sorted(one.expect)}\n       found    {_sorted(groups)}")
+        typer.echo(f"{len(results) - len(failed)} passed, {len(failed)} failed")
+    if failed:
+        raise CommandError(f"{len(failed)} of {len(results)} tests failed")
+
+
+@app.command()
+def diff(old: File, new: File, as_json: AsJson = False) -> None:
+    """Compare two rule sets: what was added, removed and changed."""
+    from cli.output import print_json
+    from streams.agents.rule_files import differences
+
+    found = differences(_read(old).rule_set, _read(new).rule_set)
+    if as_json:
+        print_json(found)
+        return
+    for line in found or [{"what": "nothing", "name": "", "change": "they are the same", "detail": ""}]:
+        typer.echo(" ".join(filter(None, (line["change"], line["what"], line["name"], line["detail"]))))
+
+
+@app.command()
+def publish(
+    file: File,
+    tenant: Annotated[str, typer.Option(help="Whose rules they become.")],
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for the outcome.")] = 10.0,
+    as_json: AsJson = False,
+) -> None:
+    """Make a rule set the tenant's own, once its tests pass; it counts for every signal from then on."""
+    import getpass
+
+    from cli.errors import CommandError
+    from cli.output import print_json
+    from infra.local.environment import apply
+    from streams.agents.rule_files import run_test
+    from streams.domain.catalogue import TYPE_OF
+    from streams.domain.envelope import Envelope, derive_id
+    from streams.domain.events import CommandRejected
+    from streams.runtime.commanding import NoAnswer, carry_out
+    from streams.runtime.settings import KafkaSettings
+
+    found = _read(file)
+    failed = [one.name for one in found.tests if run_test(found.rule_set, one) != one.expect]
+    if failed:
+        raise CommandError(f"not published, its tests fail: {', '.join(failed)}")
+    apply()
+    command = found.command(f"user:{getpass.getuser()}")
+    # The same version of the same set is the same command: publishing it twice changes nothing.
+    command_id = derive_id(tenant, "publish", file.read_text())
+    envelope = Envelope(command_id, "/cli", TYPE_OF[type(command)], tenant)
+    try:
+        result = carry_out(KafkaSettings(), envelope, command, timeout)
+    except NoAnswer as error:
+        raise CommandError(str(error)) from error
+    if isinstance(result, CommandRejected):
+        raise CommandError(f"rejected: {result.reason}: {result.detail}")
+    shown = {"tenant": tenant, "name": command.name, "version": command.version}
+    if as_json:
+        print_json(shown)
+    else:
+        typer.echo(f"{tenant} goes by {command.name} version {command.version} from now on")
+
+
+@app.command()
+def explain(
+    alert: Annotated[str, typer.Argument(help="The delivery id of a signal, as /api/v1/alerts shows it.")],
+    tenant: Annotated[str, typer.Option(help="Whose signal it is.")],
+    source: Annotated[str, typer.Option(help="Its CloudEvents source, where the id alone is not unique.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Say why an alert is in its incident: rule, version, key, and why the other rules did not decide."""
+    from dataclasses import asdict
+
+    from cli.errors import CommandError
+    from cli.exit_codes import ExitCode
+    from cli.output import print_json, print_table
+    from infra.local.environment import apply
+    from streams.agents.explain import explain as explained
+    from streams.agents.recorded import SpanOf, record
+    from streams.runtime.settings import KafkaSettings
+
+    apply()
+    found = explained(alert, record(KafkaSettings(), SpanOf(tenant)), source)
+    if found is None:
+        raise CommandError(f"the record of {tenant} names no signal {alert}", ExitCode.NOT_FOUND)
+    if as_json:
+        print_json(asdict(found))
+        return
+    where = f"INC-{found.number} ({found.incident_id})" if found.incident_id else "in no incident"
+    typer.echo(f"{found.id}\n  {found.disposition}, {where}{': ' if found.reason else ''}{found.reason}")
+    if found.relation:
+        typer.echo(f"  the incident is a {found.relation} of an earlier one")
+    if found.disposition != "attached" or not found.verdicts:
+        return
+    decided = f"by rule {found.rule} version {found.version}, key {found.key}" if found.rule else "under no rule"
+    typer.echo(f"  grouped {decided}; the rule set was {found.rule_set}")
+    first = next((one.rule for one in found.verdicts if one.applies), "")
+    rows = [
+        (one.rule, "decided" if one.rule == first else "lost to it" if one.applies else "does not apply", one.why,
+         ", ".join(f"{name}={value}" for name, value in one.key.items()))
+        for one in found.verdicts
+    ]  # fmt: skip
+    print_table(("rule", "outcome", "why", "key values"), rows)
+
+
+def _read(file: Path) -> RuleFile:
+    from cli.errors import CommandError
+    from cli.exit_codes import ExitCode
+    from streams.agents.rule_files import BadRules, parse
+
+    try:
+        return parse(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandError(f"cannot read {file}: {error}", ExitCode.USAGE) from error
+    except BadRules as error:
+        raise CommandError("\n".join(f"{file}: {problem}" for problem in error.problems)) from error
+
+
+def _sorted(groups: frozenset[frozenset[str]]) -> list[list[str]]:
+    return sorted(sorted(group) for group in groups)

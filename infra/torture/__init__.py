@@ -1,0 +1,1 @@
+"""Torture: the real stack and all processes under load, killed at every step, and what must hold afterwards."""

@@ -1,0 +1,242 @@
+"""Rule sets as files: YAML, checked against ``schemas/rule_set.schema.json``, with their tests in the file itself."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import orjson
+import yaml
+from jsonschema import Draft202012Validator
+
+import schemas
+from streams.agents import conditions
+from streams.codec import avro
+from streams.domain import commands, events
+from streams.domain.batch import Batch, PartitionState
+from streams.domain.catalogue import SIGNAL, TYPE_OF
+from streams.domain.correlation import FIELDS, Rule
+from streams.domain.envelope import Envelope, milliseconds
+from streams.domain.errors import IncidentsError
+from streams.domain.message import Data, Message
+from streams.domain.rules import RuleSet, SeverityRule, Silence
+from streams.domain.signals import Signal
+
+_UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_DURATION = re.compile(r"([0-9]+)(ms|s|m|h|d)")
+_EPOCH = 1_780_000_000_000
+_TENANT = "rule-tests"
+
+
+class BadRules(IncidentsError):  # noqa: N818
+    """A rule file is wrong; ``problems`` are lines for people, each with the line of the file and the reason."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = list(problems)
+
+
+@dataclass(frozen=True, slots=True)
+class RuleTest:
+    """Signals and the groups that they are expected to form."""
+
+    name: str
+    signals: tuple[tuple[str, int, Signal], ...]
+    expect: frozenset[frozenset[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class RuleFile:
+    """A rule set with its tests."""
+
+    rule_set: RuleSet
+    tests: tuple[RuleTest, ...]
+
+    def command(self, actor: str) -> commands.SetRuleSet:
+        """The command that publishes it."""
+        found = self.rule_set
+        return commands.SetRuleSet(found.name, found.version, found.rules, actor, found.severities, found.silences)
+
+
+def parse(text: str) -> RuleFile:
+    """The rule set of a file's text; raises ``BadRules`` with every problem that was found."""
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        document = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise BadRules([f"line {line}: {error.problem}"]) from error
+    problems = [
+        f"line {_line(node, error.absolute_path)}: {'.'.join(map(str, error.absolute_path)) or 'file'}: {error.message}"
+        for error in sorted(_validator().iter_errors(document), key=lambda e: list(map(str, e.absolute_path)))
+    ]
+    if not problems:
+        problems = [f"line {_line(node, path)}: {'.'.join(map(str, path))}: {why}" for path, why in _wrong(document)]
+    if problems:
+        raise BadRules(problems)
+    return RuleFile(_rule_set(document), tuple(map(_test, document.get("tests", ()))))
+
+
+@cache
+def _validator() -> Draft202012Validator:
+    return Draft202012Validator(orjson.loads(schemas.rule_set_schema()))
+
+
+def _line(node: yaml.Node | None, path: Sequence[str | int]) -> int:
+    """The line of the file at which the value of a path stands, as near as there is one."""
+    for step in path:
+        following: yaml.Node | None = None
+        if isinstance(node, yaml.MappingNode):
+            following = next((value for key, value in node.value if key.value == step), None)
+        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+            following = node.value[step]
+        if following is None:
+            break
+        node = following
+    return node.start_mark.line + 1 if node is not None else 1
+
+
+_Problem = tuple[list[str | int], str]
+
+
+def _wrong(document: Mapping[str, Any]) -> Iterator[_Problem]:
+    """What the schema cannot say: conditions, key fields, names, times, ids."""
+    for where in ("rules", "silences", "severities"):
+        for index, entry in enumerate(document.get(where, ())):
+            if "when" in entry:
+                try:
+                    conditions.check(entry["when"])
+                except conditions.BadCondition as error:
+                    yield [where, index, "when"], str(error)
+    yield from _wrong_rules(document["rules"])
+    for index, silence in enumerate(document.get("silences", ())):
+        for name, why in _wrong_times(silence):
+            yield ["silences", index, name], why
+    for index, test in enumerate(document.get("tests", ())):
+        ids = {entry["id"] for entry in test["signals"]}
+        for place, group in enumerate(test["expect"]):
+            if unknown := set(group) - ids:
+                yield ["tests", index, "expect", place], f"no signal {', '.join(sorted(unknown))}"
+
+
+def _wrong_rules(rules: Sequence[Mapping[str, Any]]) -> Iterator[_Problem]:
+    names = Counter(rule["name"] for rule in rules)
+    for index, rule in enumerate(rules):
+        if names[rule["name"]] > 1:
+            yield ["rules", index, "name"], f"{rule['name']!r} is used twice"
+        for place, field in enumerate(rule["key"]):
+            if field not in FIELDS and not field.startswith("labels."):
+                yield ["rules", index, "key", place], f"{field!r} is none of {', '.join(sorted(FIELDS))}, labels.<name>"
+        if not duration(rule["window"]):
+            yield ["rules", index, "window"], "a window is longer than nothing"
+
+
+def _wrong_times(silence: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    times = {}
+    for name in ("from", "until"):
+        try:
+            times[name] = milliseconds(str(silence[name]))
+        except ValueError:
+            yield name, f"{silence[name]!r} is no RFC 3339 time"
+    if len(times) == len(("from", "until")) and times["until"] <= times["from"]:
+        yield "until", "ends before it begins"
+
+
+def duration(text: str) -> int:
+    """Milliseconds of a duration such as ``10m``; raises ``ValueError`` for anything else."""
+    found = _DURATION.fullmatch(text)
+    if found is None:
+        raise ValueError(f"{text!r} is no duration")
+    return int(found[1]) * _UNITS[found[2]]
+
+
+def _rule_set(document: Mapping[str, Any]) -> RuleSet:
+    return RuleSet(
+        name=document["name"],
+        version=document["version"],
+        rules=tuple(_rule(rule, document["version"]) for rule in document["rules"]),
+        severities=tuple(SeverityRule(e["when"], e["severity"]) for e in document.get("severities", ())),
+        silences=tuple(
+            Silence(s["name"], s["when"], milliseconds(s["from"]), milliseconds(s["until"]), s["reason"], s["owner"])
+            for s in document.get("silences", ())
+        ),
+    )
+
+
+def _rule(rule: Mapping[str, Any], version: int) -> Rule:
+    limits = rule.get("limits", {})
+    return Rule(
+        name=rule["name"],
+        version=rule.get("version", version),
+        key_fields=tuple(rule["key"]),
+        window_ms=duration(rule["window"]),
+        kind=rule.get("kind", "alert"),
+        when=rule.get("when", ""),
+        lateness_ms=duration(rule.get("lateness", "5m")),
+        max_age_ms=duration(limits.get("age", "24h")),
+        max_alerts=limits.get("alerts", 5_000),
+        action=rule.get("action", "incident"),
+        auto_resolve=rule.get("auto_resolve", False),
+    )
+
+
+def _test(test: Mapping[str, Any]) -> RuleTest:
+    signals = []
+    for entry in test["signals"]:
+        fields = {name: value for name, value in entry.items() if name not in {"id", "at"}}
+        at = duration(entry.get("at", "0s"))
+        signals.append((entry["id"], at, Signal(**{"title": entry["id"], **fields, "event_time": _EPOCH + at})))
+    return RuleTest(test["name"], tuple(signals), frozenset(frozenset(group) for group in test["expect"]))
+
+
+def run_test(rule_set: RuleSet, test: RuleTest) -> frozenset[frozenset[str]]:
+    """The groups that a test's signals form under a rule set, decided as the orchestrator decides them."""
+    state = PartitionState(holds=conditions.holds)
+    batch = Batch(state, "0:0:0")
+    batch.add(_message(RuleFile(rule_set, ()).command("system:rule-test"), "rule-set", 0))
+    for id_, at, signal in test.signals:
+        batch.add(_message(signal, id_, at))
+    groups: dict[str, set[str]] = defaultdict(set)
+    for recorded in batch.seal(lambda data: avro.encode(data)[0]).recorded:
+        if isinstance(recorded.event, events.AlertsAttached | events.AlertsRepeated):
+            groups[recorded.envelope.subject] |= {alert.id for alert in recorded.event.alerts}
+    return frozenset(map(frozenset, groups.values()))
+
+
+def _message(data: Data, id_: str, at: int) -> Message:
+    envelope = Envelope(id_, "/tests", SIGNAL if isinstance(data, Signal) else TYPE_OF[type(data)], _TENANT)
+    return Message(envelope, data, _EPOCH + at, "incident-intake", 0, 0)
+
+
+def differences(old: RuleSet, new: RuleSet) -> list[dict[str, str]]:
+    """What differs between two rule sets, an entry each: ``what``, ``name``, ``change`` and ``detail``."""
+    found = []
+    for what, before, after in (
+        ("rule", {r.name: r for r in old.rules}, {r.name: r for r in new.rules}),
+        ("silence", {s.name: s for s in old.silences}, {s.name: s for s in new.silences}),
+        ("severity", {s.when: s for s in old.severities}, {s.when: s for s in new.severities}),
+    ):
+        for name in dict.fromkeys((*before, *after)):
+            one, other = before.get(name), after.get(name)
+            if one == other:
+                continue
+            change = "changed" if one and other else "added" if other else "removed"
+            detail = "; ".join(_fields_that_differ(one, other)) if one and other else ""
+            found.append({"what": what, "name": name, "change": change, "detail": detail})
+    orders = [[rule.name for rule in rule_set.rules] for rule_set in (old, new)]
+    shared = set(orders[0]) & set(orders[1])
+    if [n for n in orders[0] if n in shared] != [n for n in orders[1] if n in shared]:
+        found.append({"what": "rules", "name": "", "change": "reordered", "detail": " > ".join(orders[1])})
+    return found
+
+
+def _fields_that_differ(one: object, other: object) -> Iterator[str]:
+    for field in dataclasses.fields(one):  # type: ignore[arg-type]  # both are records
+        before, after = getattr(one, field.name), getattr(other, field.name)
+        if before != after:
+            yield f"{field.name}: {before} to {after}"

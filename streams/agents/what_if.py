@@ -1,0 +1,260 @@
+"""What-if: the recorded intake decided again under another rule set, beside what was recorded (design section 6).
+
+Nothing here can write: there is no producer and no database, only records that were read. A person's command is aimed
+at the simulated incident that holds the first alert of the incident that it named; recorded timers and results of
+effects are left out, configuration of correlation too. The same input gives the same report.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from streams.agents import conditions
+from streams.codec import avro
+from streams.domain import alerts, commands, events
+from streams.domain.batch import Batch, PartitionState
+from streams.domain.catalogue import TYPE_OF
+from streams.domain.envelope import Envelope
+from streams.domain.errors import InvalidEvent
+from streams.domain.message import Message
+from streams.domain.rules import RuleSet
+from streams.domain.signals import Signal
+
+BATCH = 1000
+
+Delivery = tuple[str, str]
+"""Source and id of a signal."""
+
+
+@dataclass(slots=True)
+class Grouping:
+    """Which signals stand together: incidents by id, with what the report shows of each."""
+
+    deliveries: dict[str, list[Delivery]] = field(default_factory=lambda: defaultdict(list))
+    numbers: dict[str, int] = field(default_factory=dict)
+    titles: dict[str, str] = field(default_factory=dict)
+    spans: dict[str, tuple[int, int]] = field(default_factory=dict)
+    incident_of: dict[Delivery, str] = field(default_factory=dict)
+    effects: Counter[str] = field(default_factory=Counter)
+
+    def take(self, envelope: Envelope, event: events.Event) -> None:
+        """Add an event of the record, or of the simulation."""
+        subject = envelope.subject
+        if isinstance(event, events.Declared):
+            self.numbers[subject] = event.number
+            self.titles[subject] = event.title
+        elif isinstance(event, events.AlertsAttached):
+            for alert in event.alerts:
+                self._place(subject, (alert.source, alert.id), alert.event_time)
+
+    def _place(self, incident: str, delivery: Delivery, at: int) -> None:
+        if delivery in self.incident_of:
+            return
+        self.incident_of[delivery] = incident
+        self.deliveries[incident].append(delivery)
+        first, last = self.spans.get(incident, (at, at))
+        self.spans[incident] = (min(first, at), max(last, at))
+
+
+@dataclass(frozen=True, slots=True)
+class Unaimed:
+    """A person's command that found no incident in the simulation."""
+
+    command: str
+    incident: str
+    actor: str
+    why: str
+
+
+@dataclass(slots=True)
+class Simulation:
+    """The recorded grouping and the simulated one, for one tenant."""
+
+    recorded: Grouping = field(default_factory=Grouping)
+    simulated: Grouping = field(default_factory=Grouping)
+    signals: int = 0
+    commands: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
+    unaimed: list[Unaimed] = field(default_factory=list)
+
+
+Recorded = tuple[Envelope, events.Event | events.Intent]
+
+
+def simulate(tenant: str, rule_set: RuleSet, intake: Iterable[Message], record: Iterable[Recorded]) -> Simulation:
+    """Decide a tenant's recorded intake under a rule set.
+
+    ``intake`` are its messages in offset order, ``record`` its events and intents of the same span. Signals outside of
+    the span are not known: the simulation begins without state.
+    """
+    simulation = Simulation()
+    for envelope, event in record:
+        if isinstance(event, events.Intent):
+            simulation.recorded.effects[event.action] += 1
+        else:
+            simulation.recorded.take(envelope, event)
+    Run(tenant, rule_set, simulation).decide(intake)
+    return simulation
+
+
+class Run:
+    """One simulation in the making."""
+
+    def __init__(self, tenant: str, rule_set: RuleSet, simulation: Simulation) -> None:
+        self._simulation = simulation
+        self._state = PartitionState(holds=conditions.holds)
+        self._tenant = self._state.tenant(tenant)
+        self._first_alert = {
+            incident: deliveries[0] for incident, deliveries in simulation.recorded.deliveries.items() if deliveries
+        }
+        self._fingerprints: dict[Delivery, str] = {}
+        self._declared: dict[str, str] = {}
+        publish = commands.SetRuleSet(
+            rule_set.name, rule_set.version, rule_set.rules, "system:what-if", rule_set.severities, rule_set.silences
+        )
+        envelope = Envelope("what-if", "/what-if", TYPE_OF[commands.SetRuleSet], tenant)
+        self._batch([Message(envelope, publish, 0, "incident-intake", 0, -1)])
+
+    def decide(self, intake: Iterable[Message]) -> None:
+        """Decide every message that has a part in the simulation."""
+        waiting: list[Message] = []
+        for message in intake:
+            if isinstance(message.data, Signal):
+                self._simulation.signals += 1
+                delivery = (message.envelope.source, message.envelope.id)
+                self._fingerprints[delivery] = message.data.fingerprint or message.envelope.id
+                waiting.append(message)
+            else:
+                # A command is aimed at what the signals before it have become.
+                self._batch(waiting)
+                waiting = [aimed] if (aimed := self._aim(message)) is not None else []
+            if len(waiting) >= BATCH:
+                self._batch(waiting)
+                waiting = []
+        self._batch(waiting)
+
+    def _batch(self, messages: list[Message]) -> None:
+        if not messages:
+            return
+        batch = Batch(self._state, "what-if")
+        for message in messages:
+            try:
+                batch.add(message)
+            except InvalidEvent as error:
+                self._simulation.left_out[error.reason] += 1
+        sealed = batch.seal(lambda data: avro.encode(data)[0])
+        self._state.journal.clear()
+        for recorded in sealed.recorded:
+            self._simulation.simulated.take(recorded.envelope, recorded.event)
+            if isinstance(recorded.event, events.Declared):
+                self._declared[recorded.envelope.causationid] = recorded.envelope.subject
+        for _, intent in sealed.intents:
+            self._simulation.simulated.effects[intent.action] += 1
+
+    def _aim(self, message: Message) -> Message | None:
+        """The message as the simulation takes it; none for what it leaves out."""
+        data = message.data
+        match data:
+            case commands.FireTimer() | commands.RecordEffect() | commands.SetRuleSet() | commands.Release():
+                self._simulation.left_out[TYPE_OF[type(data)]] += 1
+                return None
+            case commands.Declare() | commands.SetSubscription() | commands.SetPreferences():
+                return message
+            case _ if hasattr(data, "incident_id"):
+                return self._aim_command(message)
+            case _:
+                return message
+
+    def _aim_command(self, message: Message) -> Message | None:
+        self._simulation.commands += 1
+        data: Any = message.data
+        targets: dict[str, str] = {}
+        for name in ("incident_id", "into"):
+            named = getattr(data, name, "")
+            if not named:
+                continue
+            target = self._target(named)
+            if target is None:
+                self._simulation.unaimed.append(
+                    Unaimed(TYPE_OF[type(data)], named, str(data.actor), "its first alert begins no incident here")
+                )
+                return None
+            targets[name] = target
+        values = {f.name: getattr(data, f.name) for f in fields(data)} | targets
+        if "expected_revision" in values:
+            values["expected_revision"] = 0  # revisions are the record's; people meant the incident as they saw it
+        aimed = type(data)(**values)
+        return Message(message.envelope, aimed, message.recorded, message.topic, message.partition, message.offset)
+
+    def _target(self, incident: str) -> str | None:
+        """The simulated incident that holds the first alert of a recorded one; one that a person declared is itself."""
+        delivery = self._first_alert.get(incident)
+        if delivery is None:
+            return incident if self._tenant.incidents.get(incident) is not None else None
+        key = alerts.alert_key(delivery[0], self._fingerprints.get(delivery, delivery[1]))
+        known = self._tenant.alerts.get(key)
+        holder = alerts.holder(self._tenant, known.incident_id) if known else None
+        return holder.id if holder else None
+
+
+def changes(simulation: Simulation) -> Mapping[str, list[dict[str, Any]]]:
+    """How the groupings differ: ``merged``, ``split``, ``appeared``, ``vanished``, and the alerts that ``moved``."""
+    recorded, simulated = simulation.recorded, simulation.simulated
+    merged = []
+    for incident, deliveries in simulated.deliveries.items():
+        former = _incidents(recorded, deliveries)
+        if len(former) > 1:
+            merged.append({**_shown(simulated, incident), "from": [_shown(recorded, one) for one in former]})
+    split, vanished = [], []
+    for incident, deliveries in recorded.deliveries.items():
+        later = _incidents(simulated, deliveries)
+        if len(later) > 1:
+            split.append({**_shown(recorded, incident), "into": [_shown(simulated, one) for one in later]})
+        if not later:
+            vanished.append(_shown(recorded, incident))
+    appeared = [
+        _shown(simulated, incident)
+        for incident, deliveries in simulated.deliveries.items()
+        if not _incidents(recorded, deliveries)
+    ]
+    return {"merged": merged, "split": split, "appeared": appeared, "vanished": vanished, "moved": _moved(simulation)}
+
+
+def _incidents(grouping: Grouping, deliveries: Iterable[Delivery]) -> list[str]:
+    """The incidents that hold any of the deliveries, each once, in the order of the deliveries."""
+    return list(dict.fromkeys(grouping.incident_of[d] for d in deliveries if d in grouping.incident_of))
+
+
+def _shown(grouping: Grouping, incident: str) -> dict[str, Any]:
+    first, last = grouping.spans.get(incident, (0, 0))
+    return {
+        "number": grouping.numbers.get(incident, 0),
+        "title": grouping.titles.get(incident, ""),
+        "alerts": len(grouping.deliveries[incident]),
+        "first": first,
+        "last": last,
+    }
+
+
+def _moved(simulation: Simulation) -> list[dict[str, Any]]:
+    """Alerts that would stand with other company: in another incident than most of those that were with them."""
+    recorded, simulated = simulation.recorded, simulation.simulated
+    moved = []
+    for incident, deliveries in recorded.deliveries.items():
+        found = Counter(simulated.incident_of[d] for d in deliveries if d in simulated.incident_of)
+        home = min(found, key=lambda one: (-found[one], simulated.numbers.get(one, 0)), default="")
+        for delivery in deliveries:
+            now = simulated.incident_of.get(delivery, "")
+            if now != home:
+                moved.append(
+                    {
+                        "source": delivery[0],
+                        "id": delivery[1],
+                        "from": recorded.numbers.get(incident, 0),
+                        "to": simulated.numbers.get(now, 0),
+                    }
+                )
+    return moved

@@ -1,0 +1,149 @@
+"""What-if: the recorded signals decided under other rules, people's commands re-aimed, the same report every time."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from streams.agents import what_if_report
+from streams.agents.rule_files import differences
+from streams.agents.what_if import Recorded, Simulation, changes, simulate
+from streams.domain import commands
+from streams.domain.correlation import Rule
+from streams.domain.message import Message
+from streams.domain.rules import DEFAULT, RuleSet
+from tests.domain.intake import MINUTE, T0, TENANT, Intake, signal
+
+ADA = "user:ada"
+BY_SERVICE = RuleSet("shop", 2, (Rule("service", 2, ("service",), 10 * MINUTE),))
+BY_HOST = RuleSet("hosts", 3, (Rule("host", 3, ("host",), 10 * MINUTE),))
+
+
+class Recording(Intake):
+    """An intake that remembers what went in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: list[Message] = []
+
+    def message(self, *arguments: object, **more: object) -> Message:
+        found = super().message(*arguments, **more)  # type: ignore[arg-type]  # as given
+        self.messages.append(found)
+        return found
+
+    def record(self) -> list[Recorded]:
+        return [(r.envelope, r.event) for r in self.recorded]
+
+
+def stormy() -> Recording:
+    """Two kinds of errors of one service on two hosts: two incidents by the default rules."""
+    intake = Recording()
+    for n in range(8):
+        kind = "latency" if n % 2 else "errors"
+        intake.send(signal(f"fp-{n}", at=T0 + n * 1000, error_type=kind, host=f"h{n % 4}"))
+    return intake
+
+
+def under(intake: Recording, rule_set: RuleSet) -> Simulation:
+    return simulate(TENANT, rule_set, intake.messages, intake.record())
+
+
+def test_the_same_rules_change_nothing() -> None:
+    intake = stormy()
+    simulation = under(intake, DEFAULT)
+    assert {name: found for name, found in changes(simulation).items() if found} == {}
+    assert len(simulation.simulated.numbers) == len(simulation.recorded.numbers) == 2
+
+
+def test_wider_rules_merge_and_narrower_ones_split() -> None:
+    intake = stormy()
+    wide = changes(under(intake, BY_SERVICE))
+    assert [one["alerts"] for one in wide["merged"]] == [8]
+    assert [one["number"] for one in wide["merged"][0]["from"]] == [1, 2]
+    assert not wide["split"]
+    narrow = changes(under(intake, BY_HOST))
+    assert [one["number"] for one in narrow["split"]] == [1, 2]
+    assert len(narrow["moved"]) == 4
+
+
+def test_what_would_only_be_recorded_vanishes_and_comes_back() -> None:
+    silent = RuleSet("quiet", 1, (Rule("all", 1, ("service",), MINUTE, action="record"),))
+    intake = stormy()
+    assert len(changes(under(intake, silent))["vanished"]) == 2
+    quiet = Recording()
+    quiet.rules(*silent.rules)
+    quiet.send(signal("fp-1"))
+    assert not quiet.declared()
+    assert len(changes(under(quiet, DEFAULT))["appeared"]) == 1
+
+
+def test_a_persons_command_finds_the_incident_of_the_first_alert() -> None:
+    intake = stormy()
+    first, second = intake.declared()
+    intake.command(commands.SetSubscription("s", "pagerduty", "am-1", {"com.incidents.acknowledged.v1": "ack"}, ADA))
+    intake.command(commands.Acknowledge(second, ADA))
+    intake.command(commands.Merge(second, first, ADA, expected_revision=2))
+    simulation = under(intake, BY_SERVICE)
+    assert simulation.commands == 2
+    assert not simulation.unaimed
+    (only,) = simulation.simulated.numbers
+    assert simulation.simulated.numbers[only] == 1
+
+
+def test_a_command_without_a_target_is_listed_and_timers_are_left_out() -> None:
+    intake = stormy()
+    first = intake.declared()[0]
+    intake.command(commands.AddNote(first, "hm", ADA))
+    intake.command(commands.FireTimer(first, "close", T0, "e"))
+    silent = RuleSet("quiet", 1, (Rule("all", 1, ("service",), MINUTE, action="record"),))
+    simulation = under(intake, silent)
+    assert [(one.command, one.incident) for one in simulation.unaimed] == [("com.incidents.command.add_note.v1", first)]
+    assert simulation.left_out["com.incidents.command.fire_timer.v1"] == 1
+
+
+def test_the_report_says_it_all_and_is_the_same_every_time() -> None:
+    intake = stormy()
+    texts = []
+    for _ in range(2):
+        simulation = under(intake, BY_SERVICE)
+        document = what_if_report.as_document(TENANT, BY_SERVICE, simulation)
+        texts.append(
+            (
+                what_if_report.as_text(document),
+                what_if_report.as_json(document),
+                what_if_report.as_html(document, simulation),
+            )
+        )
+    assert texts[0] == texts[1]
+    text, json, html = texts[0]
+    assert "incidents           2 recorded, 1 simulated" in text
+    assert "INC-1' High latency (8 alerts) from INC-1, INC-2" in text
+    assert '"merged": 1' in json
+    assert html.count("<rect") == 3
+    assert "<script" not in html
+
+
+def test_what_providers_wrote_cannot_break_out_of_the_page() -> None:
+    intake = Recording()
+    intake.send(signal("fp-1", title="<script>alert(1)</script>"))
+    simulation = under(intake, BY_SERVICE)
+    page = what_if_report.as_html(what_if_report.as_document(TENANT, BY_SERVICE, simulation), simulation)
+    assert "<script" not in page
+
+
+def test_nothing_of_a_what_if_can_write() -> None:
+    check = (
+        "import sys; import streams.agents.what_if, streams.agents.what_if_report; "
+        "sys.exit(any(m.split('.')[0] in {'psycopg', 'httpx', 'confluent_kafka'} for m in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
+
+
+def test_differences_between_rule_sets() -> None:
+    assert differences(BY_HOST, BY_HOST) == []
+    found = differences(DEFAULT, RuleSet("x", 1, (*DEFAULT.rules[1:], DEFAULT.rules[0])))
+    assert [entry["change"] for entry in found] == ["reordered"]
+    changed = RuleSet("x", 1, (Rule("service-error", 1, ("service",), 10 * MINUTE), *DEFAULT.rules[1:]))
+    (entry,) = differences(DEFAULT, changed)
+    assert (entry["change"], entry["name"]) == ("changed", "service-error")
+    assert "key_fields" in entry["detail"]

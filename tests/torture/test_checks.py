@@ -1,0 +1,194 @@
+"""Every invariant of the harness is tripped by evidence that breaks it, and by none that does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from infra.torture.checks import (
+    dead_letters,
+    decisions,
+    dispositions,
+    effects,
+    groups,
+    processes,
+    sequences,
+    subscribers,
+)
+from infra.torture.children import Ended
+from infra.torture.evidence import Decoded, Evidence, Finding
+from infra.torture.ledger import Alert, Id, Ledger
+from infra.torture.log import StoredRecord
+from infra.torture.subscribers import Seen, Subscriber
+from streams.agents.orchestrator import Orchestrator
+from streams.codec import cloudevents
+from streams.domain.catalogue import TYPE_OF
+from streams.domain.envelope import Envelope
+from streams.domain.events import Intent
+from streams.domain.signals import Signal
+from streams.runtime.settings import KafkaSettings
+
+TENANT, SOURCE = "acme", "/torture/test"
+T0 = 1_790_000_000_000
+KAFKA = KafkaSettings()
+
+
+def intake() -> list[StoredRecord]:
+    """Two troubles of three alerts each, in two batches."""
+    records = []
+    for number in range(6):
+        envelope = Envelope(f"s{number}", SOURCE, TYPE_OF[Signal], TENANT)
+        service = f"service-{number % 2}"
+        signal = Signal("Slow", fingerprint=f"f{number}", service=service, error_type="latency", event_time=T0)
+        value, headers = cloudevents.encode(envelope, signal)
+        records.append(StoredRecord("incident-intake", 0, number, T0 + number, TENANT.encode(), value, tuple(headers)))
+    return records
+
+
+def events_of(records: list[StoredRecord]) -> list[Decoded]:
+    """What the orchestrator records of it."""
+    orchestrator = Orchestrator(KAFKA, 0)
+    found: list[Decoded] = []
+    for part in (records[:3], records[3:]):
+        turn = orchestrator.turn(part[0].offset, part[-1].offset)
+        for record in part:
+            turn.take(record)
+        for write in turn.finish().outputs:
+            if write.topic == "incident-events":
+                stored = StoredRecord(write.topic, 0, len(found), T0, write.key, write.value, tuple(write.headers))
+                found.append(Decoded(stored, *cloudevents.decode(stored.headers, stored.value)))
+        orchestrator.committed()
+    return found
+
+
+@pytest.fixture
+def evidence() -> Evidence:
+    """A run in which everything is as it must be."""
+    records = intake()
+    events = events_of(records)
+    ledger = Ledger()
+    for number in range(6):
+        alert = Alert(f"service-{number % 2}", f"f{number}", firing=True)
+        ledger.accept(Id(TENANT, SOURCE, f"s{number}"), "signal", alert)
+    subscriber = Subscriber(TENANT, "", "sse", "")
+    subscriber.seen = [
+        Seen(one.envelope.id, one.envelope.subject, one.envelope.sequence, one.envelope.tenantsequence)
+        for one in events
+    ]
+    intent = Intent("i1", "inc", "pagerduty", "int", "note", "P1", "key-1", "e1", T0)
+    planned = Decoded(records[0], Envelope("i1", "", "", TENANT), intent)
+    note = {"id": "N1", "content": "on it\n\n[incidents:key-1]"}
+    return Evidence(
+        kafka=KAFKA,
+        ledger=ledger,
+        intake={0: records},
+        events=events,
+        intents=[planned],
+        results=[],
+        letters=[],
+        state={},
+        incidents=[],
+        timeline=[],
+        dispositions=dict.fromkeys(ledger.accepted, "attached"),
+        outbox={"i1": "delivered"},
+        account={"effects": {"note": 1}, "incidents": {"P1": {"status": "triggered", "notes": [note]}}},
+        subscribers=[subscriber],
+        ends=[],
+        peak_bytes={"worker-0": 10**8},
+    )
+
+
+Check = Callable[[Evidence], Finding]
+CHECKS: tuple[Check, ...] = (
+    dispositions.in_the_log,
+    dispositions.at_the_api,
+    sequences.of_the_record,
+    sequences.of_the_numbers,
+    decisions.again,
+    effects.at_the_provider,
+    groups.as_without_faults,
+    subscribers.saw_everything_once,
+    dead_letters.only_poison,
+    processes.memory_is_bounded,
+    processes.ended_for_a_reason,
+    processes.senders_were_treated_well,
+)
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_what_is_whole_trips_nothing(check: Check, evidence: Evidence) -> None:
+    assert not check(evidence).violations
+
+
+def without(evidence: Evidence, place: int) -> Evidence:
+    return replace(evidence, events=[*evidence.events[:place], *evidence.events[place + 1 :]])
+
+
+def twice(evidence: Evidence, place: int) -> Evidence:
+    return replace(evidence, events=[*evidence.events, evidence.events[place]])
+
+
+def other_value(evidence: Evidence) -> Evidence:
+    record, envelope, data = evidence.events[0]
+    changed = Decoded(replace(record, value=(record.value or b"") + b"x"), envelope, data)
+    return replace(evidence, events=[changed, *evidence.events[1:]])
+
+
+def account(evidence: Evidence, **changes: Any) -> Evidence:
+    return replace(evidence, account={**evidence.account, **changes})
+
+
+def one_trouble_only(evidence: Evidence) -> Evidence:
+    for identity in evidence.ledger.alerts:
+        evidence.ledger.alerts[identity] = replace(evidence.ledger.alerts[identity], trouble="one")
+    return evidence
+
+
+def skipped(evidence: Evidence) -> Evidence:
+    del evidence.subscribers[0].seen[1]
+    return evidence
+
+
+def letter(evidence: Evidence) -> Evidence:
+    added = [("dlq_reason", b"x"), ("dlq_topic", b"t"), ("dlq_partition", b"0"), ("dlq_offset", b"0")]
+    first = evidence.intake[0][0]
+    return replace(evidence, letters=[replace(first, headers=(*first.headers, *added))])
+
+
+def refused(evidence: Evidence) -> Evidence:
+    evidence.ledger.refused.append("POST /: 500")
+    return evidence
+
+
+BROKEN: tuple[tuple[Check, Callable[[Evidence], Evidence], str], ...] = (
+    (dispositions.in_the_log, lambda e: without(e, 1), "is not in the record"),
+    (dispositions.in_the_log, lambda e: twice(e, 1), "dispositions"),
+    (dispositions.at_the_api, lambda e: replace(e, dispositions={}), "does not find it"),
+    (sequences.of_the_record, lambda e: without(e, 1), "tenantsequence"),
+    (sequences.of_the_record, lambda e: twice(e, 1), "sequence"),
+    (sequences.of_the_record, other_value, "other data"),
+    (sequences.of_the_numbers, lambda e: without(e, 0), "numbers missing"),
+    (decisions.again, other_value, "decided otherwise"),
+    (decisions.again, lambda e: twice(e, 1), "are recorded"),
+    (effects.at_the_provider, lambda e: account(e, incidents={}), "not at the provider"),
+    (effects.at_the_provider, lambda e: account(e, effects={"acknowledged": 1}), "happened 1 times"),
+    (effects.at_the_provider, lambda e: replace(e, intents=[]), "nobody planned"),
+    (groups.as_without_faults, one_trouble_only, "became 2 incidents"),
+    (subscribers.saw_everything_once, skipped, "where"),
+    (dead_letters.only_poison, letter, "is no poison"),
+    (processes.memory_is_bounded, lambda e: replace(e, peak_bytes={"api-0": 10**12}), "took"),
+    (processes.ended_for_a_reason, lambda e: replace(e, ends=[Ended("api-0", -11, 1.0, False, 0.0)]), "ended with -11"),
+    (processes.senders_were_treated_well, refused, "500"),
+)
+
+
+@pytest.mark.parametrize(("check", "breaks", "says"), BROKEN)
+def test_what_is_broken_is_noticed(
+    check: Check, breaks: Callable[[Evidence], Evidence], says: str, evidence: Evidence
+) -> None:
+    violations = check(breaks(evidence)).violations
+    assert violations
+    assert says in violations[0]
