@@ -58,26 +58,34 @@ class SecretBox:
 
     def seal(self, secret: Secret, tenant_id: str, integration_id: str) -> bytes:
         """The ciphertext of a secret of this integration."""
-        nonce = os.urandom(_NONCE_END - _ID_END)
         plain = orjson.dumps({"kind": secret.kind, "value": secret.value})
-        sealed = self._ciphers[self._first].encrypt(nonce, plain, _bound_to(tenant_id, integration_id))
-        return _VERSION + self._first + nonce + sealed
+        return self.seal_bytes(plain, _bound_to(tenant_id, integration_id))
 
     def open(self, ciphertext: bytes, tenant_id: str, integration_id: str, expires_at: int = 0) -> Secret:
         """The secret again; raises ``SecretsSealed`` when the key is another, or the row was tampered with."""
+        what = f"a secret of integration {integration_id}"
+        plain = orjson.loads(self.open_bytes(ciphertext, _bound_to(tenant_id, integration_id), what))
+        return Secret(plain["kind"], plain["value"], expires_at)
+
+    def seal_bytes(self, plain: bytes, bound_to: bytes) -> bytes:
+        """The ciphertext of any bytes, which opens only with the same ``bound_to``."""
+        nonce = os.urandom(_NONCE_END - _ID_END)
+        return _VERSION + self._first + nonce + self._ciphers[self._first].encrypt(nonce, plain, bound_to)
+
+    def open_bytes(self, ciphertext: bytes, bound_to: bytes, what: str) -> bytes:
+        """The bytes again (``what`` names them in the error); raises ``SecretsSealed``."""
         version, key_id = ciphertext[:1], bytes(ciphertext[1:_ID_END])
         cipher = self._ciphers.get(key_id)
         if version != _VERSION or cipher is None:
             raise SecretsSealed(
-                f"a secret of integration {integration_id} was encrypted with key {key_id.hex()}, which is not among "
+                f"{what} was encrypted with key {key_id.hex()}, which is not among "
                 f"INCIDENTS_SECRET_KEY ({', '.join(known.hex() for known in self._ciphers)})"
             )
         nonce, sealed = ciphertext[_ID_END:_NONCE_END], ciphertext[_NONCE_END:]
         try:
-            plain = orjson.loads(cipher.decrypt(nonce, sealed, _bound_to(tenant_id, integration_id)))
+            return cipher.decrypt(nonce, sealed, bound_to)
         except (InvalidTag, ValueError) as error:
-            raise SecretsSealed(f"a secret of integration {integration_id} does not belong to it") from error
-        return Secret(plain["kind"], plain["value"], expires_at)
+            raise SecretsSealed(f"{what} does not belong to it") from error
 
 
 def _key(text: str) -> bytes:

@@ -1,7 +1,8 @@
 """How to reach the stack: the file ``env`` that `incidents up` writes, under what the real environment says.
 
 `up` writes KAFKA_BOOTSTRAP_SERVERS, DATABASE_URL, S3_ENDPOINT, S3_ACCESS_KEY, S3_SECRET_KEY (of those servers that are
-local) and INCIDENTS_SECRET_KEY as KEY=value lines. A variable that is set in the environment wins over the file.
+local), INCIDENTS_SECRET_KEY and INCIDENTS_SIGNING_KEY as KEY=value lines. A variable that is set in the environment
+wins over the file.
 """
 
 from __future__ import annotations

@@ -88,7 +88,10 @@ def up(stack: Stack, report: Report) -> dict[str, str]:
         _require_space(settings)
         with ThreadPoolExecutor(len(stack.servers)) as pool:
             list(pool.map(lambda server: _bring_up(stack, server, report), stack.servers))
-        values = {"INCIDENTS_SECRET_KEY": stack.secret_values.secret_key}
+        values = {
+            "INCIDENTS_SECRET_KEY": stack.secret_values.secret_key,
+            "INCIDENTS_SIGNING_KEY": stack.secret_values.signing_key,
+        }
         for server in stack.servers:
             if not stack.is_external(server):
                 values.update(server.environment)

@@ -65,6 +65,7 @@ PROCESSES = (
     ProcessSpec("projector", 2, _command("projector", "--slot", "0")),
     ProcessSpec("dispatcher", 3, _command("dispatcher")),
     ProcessSpec("scheduler", 4, _command("scheduler")),
+    ProcessSpec("archiver", 5, _command("archiver")),
     ProcessSpec("api", None, _command("api")),
 )
 

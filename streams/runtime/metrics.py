@@ -67,6 +67,13 @@ PROJECTOR_PAUSED_PARTITIONS = Gauge(
     "incidents_projector_paused_partitions", "Partitions paused at a schema newer than this process"
 )
 SCHEDULER_FIRED = Counter("incidents_scheduler_fired_total", "Due timers turned into commands", ["timer"])
+ARCHIVER_RECORDS = Counter("incidents_archiver_records_total", "Records put into archive files", ["topic"])
+ARCHIVER_LAG_SECONDS = Gauge(
+    "incidents_archiver_lag_seconds", "Age of the oldest record of the last file when it was archived", ["topic"]
+)
+ARCHIVER_COMPLETE_SECONDS = Gauge(
+    "incidents_archiver_complete_seconds", "Unix time at which the last complete round ended"
+)
 API_REQUEST_SECONDS = Histogram(
     "incidents_api_request_seconds",
     "HTTP requests by route and status",

@@ -1,4 +1,6 @@
-"""Content-addressed objects on an S3 server: what is too large for a Kafka record is put here first, by its digest.
+"""Objects on an S3 server: content-addressed ones, and documents that are only ever written conditionally.
+
+What is too large for a Kafka record is put here first, by its digest.
 
 Writing the same bytes twice writes the same object, so a retry is harmless; and since the record that names an object
 is sent only after the object is there, no event ever points to nothing. What a crash between the two leaves over is
@@ -10,7 +12,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -25,11 +28,27 @@ from streams.runtime.settings import ObjectStorageSettings
 
 _T = TypeVar("_T")
 _TIMEOUT = urllib3.Timeout(connect=3.0, read=10.0)
+_REFUSED = frozenset({409, 412})
+"""A precondition that failed; 409 where another conditional write is under way."""
+
+_SERVER_ERROR = 500
 _MISSING = frozenset({"NoSuchKey", "NoSuchObject"})
 
 
 class StorageUnavailable(Transient):
     """The S3 server did not answer, or not as it should."""
+
+
+class _Momentary(StorageUnavailable):
+    """The server failed this once."""
+
+
+class DamagedObject(StorageUnavailable):
+    """An object does not hold what its key says; asking again may find another copy of it."""
+
+
+class StorageTooOld(IncidentsError):  # noqa: N818
+    """The S3 server ignores conditional writes: two writers could overwrite each other unseen."""
 
 
 class UnknownObject(IncidentsError):  # noqa: N818
@@ -51,6 +70,7 @@ class ObjectStorage:
             region=settings.region,
             http_client=urllib3.PoolManager(timeout=_TIMEOUT, maxsize=8, retries=urllib3.Retry(1, redirect=0)),
         )
+        self._plain = urllib3.PoolManager(timeout=_TIMEOUT, maxsize=2, retries=False)
 
     def ensure_bucket(self) -> None:
         """Make the bucket where it is missing; raises ``StorageUnavailable``."""
@@ -78,11 +98,78 @@ class ObjectStorage:
         return await asyncio.to_thread(self.put, content, content_type)
 
     def get(self, key: str) -> bytes:
-        """The bytes of a key, their digest checked; raises ``UnknownObject`` and ``StorageUnavailable``."""
+        """The bytes of a key, their digest checked.
+
+        Raises ``UnknownObject``, ``DamagedObject`` and ``StorageUnavailable``.
+        """
         content = _asking(lambda: self._read(key))
         if key != f"sha256/{hashlib.sha256(content).hexdigest()}":
-            raise StorageUnavailable(f"{key} does not hold what it was given")
+            raise DamagedObject(f"{key} does not hold what it was given")
         return content
+
+    def create(self, key: str, content: bytes) -> bool:
+        """Write a document unless its key is taken; whether it was written. Raises ``StorageUnavailable``."""
+        return self._put_if(key, content, {"If-None-Match": "*"})
+
+    def replace(self, key: str, content: bytes, etag: str) -> bool:
+        """Write a document in place of the one with this etag; whether it still was that one."""
+        return self._put_if(key, content, {"If-Match": f'"{etag}"'})
+
+    def overwrite(self, key: str, content: bytes) -> None:
+        """Write a document, whatever is there; only for what nobody goes on from."""
+        _asking(lambda: self._client.put_object(self._bucket, key, io.BytesIO(content), len(content)))
+
+    def remove(self, key: str) -> None:
+        """Delete an object; deleting what is not there changes nothing."""
+        _asking(lambda: self._client.remove_object(self._bucket, key))
+
+    def document(self, key: str) -> tuple[bytes, str]:
+        """A document and its etag; raises ``UnknownObject`` and ``StorageUnavailable``."""
+
+        def read() -> tuple[bytes, str]:
+            response = self._client.get_object(self._bucket, key)
+            try:
+                return bytes(response.read()), str(response.headers.get("etag", "")).strip('"')
+            finally:
+                response.close()
+                response.release_conn()
+
+        return _asking(read)
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """The keys that begin so, in their order."""
+
+        def ask() -> list[str]:
+            found = self._client.list_objects(self._bucket, prefix, recursive=True)
+            return sorted(str(one.object_name) for one in found)
+
+        try:
+            yield from _asking(ask)
+        except StorageUnavailable as error:
+            if not isinstance(error.__cause__, S3Error) or error.__cause__.code != "NoSuchBucket":
+                raise
+
+    def require_conditional_writes(self, prefix: str) -> None:
+        """Raise ``StorageTooOld`` unless the server honours ``If-None-Match`` and ``If-Match``."""
+        key = f"{prefix}conditional-write-probe"
+        self.create(key, b"probe")
+        if self.create(key, b"probe") or self.replace(key, b"probe", "0" * 32):
+            raise StorageTooOld("the S3 server ignores If-None-Match or If-Match on PUT")
+
+    def _put_if(self, key: str, content: bytes, condition: Mapping[str, str]) -> bool:
+        """A conditional PUT; the client library has none, so the URL is signed and the request is made here."""
+
+        def write() -> bool:
+            url = self._client.presigned_put_object(self._bucket, key, expires=timedelta(minutes=5))
+            answer = self._plain.request("PUT", url, body=content, headers=dict(condition))
+            if answer.status in _REFUSED:
+                return False
+            if answer.status not in {200, 201, 204}:
+                kind = _Momentary if answer.status >= _SERVER_ERROR else StorageUnavailable
+                raise kind(f"object storage: PUT answered {answer.status}")
+            return True
+
+        return _asking(write)
 
     def _read(self, key: str) -> bytes:
         response = self._client.get_object(self._bucket, key)
@@ -98,6 +185,8 @@ _MOMENTARY = frozenset({"InternalError", "ServiceUnavailable", "SlowDown"})
 
 def _is_momentary(error: BaseException) -> bool:
     cause = error.__cause__
+    if isinstance(error, _Momentary):
+        return True
     return isinstance(error, StorageUnavailable) and isinstance(cause, S3Error) and cause.code in _MOMENTARY
 
 

@@ -222,7 +222,14 @@ def test_the_log_of_each_process_is_written_and_bounded(
 def test_the_application_has_these_processes_on_ports_of_their_own() -> None:
     settings = StackSettings(port_offset=0)
     ports = {spec.name: spec.port(settings) for spec in PROCESSES}
-    assert ports == {"worker": 9101, "projector": 9102, "dispatcher": 9103, "scheduler": 9104, "api": 8080}
+    assert ports == {
+        "worker": 9101,
+        "projector": 9102,
+        "dispatcher": 9103,
+        "scheduler": 9104,
+        "archiver": 9105,
+        "api": 8080,
+    }
     assert set(ports.values()) <= set(settings.all_ports())
     assert PROCESSES[-1].environment(settings) == {"INCIDENTS_API_PORT": "8080"}
     assert describe_exit(3) == "exit code 3"

@@ -1,0 +1,161 @@
+"""Backups of what is not in the log: credentials, integrations, the outbox's attempts and timers (schema ``ops``).
+
+Secrets of integrations are copied as they are, which is encrypted, and tokens as their hashes; the whole backup is
+encrypted once more with ``INCIDENTS_SECRET_KEY``, since payloads and configuration are nobody else's business.
+"""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+
+import orjson
+import psycopg
+from psycopg import sql
+
+from connectors.kit.secrets import SecretBox
+from projections.connections import Connection, connect
+from streams.domain.errors import IncidentsError, Transient
+from streams.runtime.object_storage import ObjectStorage
+from streams.runtime.settings import DatabaseSettings
+
+FORMAT = 1
+_BOUND_TO = b"incidents operational backup"
+_DAY_MS = 86_400_000
+KEPT = 20
+"""How many of the newest backups are kept beside one a day."""
+
+_RECENT = "interval '1 day'"
+
+TABLES: Mapping[str, str] = {
+    "tenants": "true",
+    "api_tokens": "true",
+    "integrations": "true",
+    "integration_secrets": "true",
+    "outbox_events": f"state = 'pending' OR finished_at > now() - {_RECENT}",
+    "timers": f"state = 'pending' OR due > now() - {_RECENT}",
+}
+"""What is copied, in the order in which it is restored. Older results and timers are in the record itself."""
+
+
+class NotEmpty(IncidentsError):  # noqa: N818
+    """A restore goes into an empty database only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """One backup: ``digest`` is that of its content before encryption, ``rows`` are counted by table."""
+
+    at: int
+    object: str
+    digest: str
+    rows: Mapping[str, int]
+
+
+class Operations:
+    """The backups of one archive."""
+
+    def __init__(self, storage: ObjectStorage, prefix: str, box: SecretBox) -> None:
+        self._storage = storage
+        self._prefix = prefix
+        self._box = box
+        self._digest = ""
+        self._taken_at = 0.0
+
+    def take_when_due(self, database: DatabaseSettings, every_s: float, now: int) -> bool:
+        """Take a backup unless the last one is younger than ``every_s``; whether there was something new.
+
+        Raises ``Transient`` when PostgreSQL or the storage is away.
+        """
+        if time.monotonic() - self._taken_at < every_s:
+            return False
+        taken = self.take(database, now)
+        self._taken_at = time.monotonic()
+        return taken
+
+    def take(self, database: DatabaseSettings, now: int) -> bool:
+        """Take a backup, unless nothing has changed since this process took the last one."""
+        try:
+            with connect(database, "owner", name="archiver") as connection:
+                content, rows = _dump(connection)
+        except psycopg.OperationalError as error:
+            raise Transient(f"PostgreSQL: {error}") from error
+        digest = sha256(content).hexdigest()
+        if digest == self._digest:
+            return False
+        key = self._storage.put(self._box.seal_bytes(zlib.compress(content), _BOUND_TO))
+        backup = Backup(now, key, digest, rows)
+        self._storage.create(f"{self._folder}{now:016d}-{digest[:12]}.json", orjson.dumps(asdict(backup)))
+        self._digest = digest
+        self._prune()
+        return True
+
+    def latest(self) -> Backup | None:
+        """The newest backup."""
+        keys = list(self._storage.keys(self._folder))
+        return Backup(**orjson.loads(self._storage.document(keys[-1])[0])) if keys else None
+
+    def restore(self, backup: Backup, connection: Connection) -> None:
+        """Write the rows of a backup in the open transaction.
+
+        An intent that was not finished counts as attempted, so that the dispatcher looks for its effect at the
+        provider before it sends it. Raises ``NotEmpty`` and ``SecretsSealed``.
+        """
+        content = zlib.decompress(self._box.open_bytes(self._storage.get(backup.object), _BOUND_TO, "a backup"))
+        tables = orjson.loads(content)["tables"]
+        require_empty(connection)
+        for name in TABLES:
+            table = tables[name]
+            columns = sql.SQL(", ").join(map(sql.Identifier, table["columns"]))
+            target = sql.Identifier("ops", name)
+            with connection.cursor().copy(sql.SQL("COPY {} ({}) FROM STDIN").format(target, columns)) as copy:
+                copy.write(table["rows"])
+        connection.execute(
+            "UPDATE ops.outbox_events SET attempts = greatest(attempts, 1), leased_by = NULL, leased_until = NULL"
+            " WHERE state = 'pending'"
+        )
+
+    def _prune(self) -> None:
+        """Keep the newest backups and the last one of each day; a crash leaves an unnamed object at worst."""
+        keys = list(self._storage.keys(self._folder))
+        last_of_day = {int(key.removeprefix(self._folder)[:16]) // _DAY_MS: key for key in keys}
+        for key in keys[:-KEPT]:
+            if key not in last_of_day.values():
+                backup = Backup(**orjson.loads(self._storage.document(key)[0]))
+                self._storage.remove(key)
+                self._storage.remove(backup.object)
+
+    @property
+    def _folder(self) -> str:
+        return f"{self._prefix}operations/"
+
+
+def require_empty(connection: Connection) -> None:
+    """Raise ``NotEmpty`` where a table that is to be restored, or a projection's position, has rows."""
+    for name in (*TABLES, "projection_checkpoints"):
+        query = sql.SQL("SELECT EXISTS (SELECT FROM {})").format(sql.Identifier("ops", name))
+        row = connection.execute(query).fetchone()
+        if row is not None and row[0]:
+            raise NotEmpty(f"table ops.{name} has rows: restore into a database that was only migrated")
+
+
+def _dump(connection: Connection) -> tuple[bytes, dict[str, int]]:
+    """All tables as they were at one moment, in COPY's text format."""
+    connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    tables, counts = {}, {}
+    for name, condition in TABLES.items():
+        found = connection.execute(
+            "SELECT column_name FROM information_schema.columns WHERE table_schema = 'ops' AND table_name = %s"
+            " AND is_generated = 'NEVER' ORDER BY ordinal_position",
+            (name,),
+        ).fetchall()
+        columns = [column for (column,) in found]
+        query = f"COPY (SELECT {', '.join(columns)} FROM ops.{name} WHERE {condition} ORDER BY 1) TO STDOUT"  # noqa: S608  names are ours
+        with connection.cursor().copy(query.encode()) as copy:
+            rows = b"".join(bytes(block) for block in copy).decode()
+        tables[name] = {"columns": columns, "rows": rows}
+        counts[name] = rows.count("\n")
+    return orjson.dumps({"format": FORMAT, "tables": tables}), counts

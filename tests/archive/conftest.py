@@ -1,0 +1,96 @@
+"""A decided record on real Kafka and an archiver over it."""
+
+from __future__ import annotations
+
+import base64
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from connectors.kit.secrets import ConnectorSettings, SecretBox
+from streams.archive.archiver import Archiver
+from streams.archive.checkpoints import Signer, Verifier
+from streams.archive.operations import Operations
+from streams.archive.reading import Archive
+from streams.archive.settings import ArchiveSettings, SigningSettings
+from streams.runtime.object_storage import ObjectStorage
+from streams.runtime.settings import DatabaseSettings, KafkaSettings, ObjectStorageSettings
+from tests.harness.kafka import own_topics
+from tests.harness.record import read_topic, send, signals
+from tests.harness.waiting import wait_until
+from tests.harness.workers import environment, process
+
+KEY = base64.b64encode(b"k" * 32).decode()
+SIGNING = SigningSettings(signing_key=SecretStr(KEY))
+MakeArchiver = Callable[..., Archiver]
+
+
+@pytest.fixture
+def kafka(kafka_settings: KafkaSettings) -> KafkaSettings:
+    """Topics of this test alone."""
+    return own_topics(kafka_settings)
+
+
+@pytest.fixture
+def storage(object_storage: ObjectStorageSettings) -> ObjectStorage:
+    """The module's bucket; archives of two tests differ in their prefix."""
+    return ObjectStorage(object_storage)
+
+
+@pytest.fixture
+def make_archiver(kafka: KafkaSettings, storage: ObjectStorage) -> MakeArchiver:
+    """Archivers of this test's topics, each as if it were another process."""
+
+    def make(*, settings: ArchiveSettings | None = None, into: ObjectStorage | None = None) -> Archiver:
+        signing = Signer(SIGNING), Verifier(SIGNING)
+        return Archiver(kafka, settings or ArchiveSettings(), into or storage, *signing, threading.Event())
+
+    return make
+
+
+@pytest.fixture
+def archive(kafka: KafkaSettings, storage: ObjectStorage) -> Archive:
+    """What those archivers write, to read."""
+    return Archive(storage, ArchiveSettings().prefix(kafka.topic_prefix))
+
+
+@pytest.fixture
+def operations(archive: Archive) -> Operations:
+    """Backups of operational tables in the same archive."""
+    return Operations(archive.storage, archive.prefix, box())
+
+
+def box() -> SecretBox:
+    """The same key for all tests."""
+    return SecretBox(ConnectorSettings(secret_key=SecretStr(KEY)))
+
+
+def database_settings(url: str) -> DatabaseSettings:
+    """Settings for a database of the harness."""
+    return DatabaseSettings(url=SecretStr(url))
+
+
+def decide(kafka: KafkaSettings, tag: str, count: int, log: Path) -> None:
+    """Send signals and have a worker decide all that is on the intake."""
+    send(kafka, signals(count, tag))
+    with process(["worker"], environment(kafka), log):
+        wait_until(lambda: decided(kafka, tag) == count, f"{count} signals of {tag} decided", 60)
+
+
+def decided(kafka: KafkaSettings, tag: str) -> int:
+    """How many deliveries of a tag the record names."""
+    from tests.harness.record import check_record
+
+    return sum(1 for _, id_ in check_record(kafka).deliveries if id_.startswith(f"{tag}-"))
+
+
+def contents(kafka: KafkaSettings, topic: str) -> dict[int, list[tuple[object, ...]]]:
+    """Key, value, headers and time of each record of a topic, by partition."""
+    found: dict[int, list[tuple[object, ...]]] = {}
+    for record in read_topic(kafka, topic):
+        content = (record.key, record.value, record.headers, record.timestamp)
+        found.setdefault(record.partition, []).append(content)
+    return found
