@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from time import time
 
 import structlog
-from confluent_kafka import Message
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Consumer, Message
 
 from api.live.checkpoints import Checkpoints, Fetch
 from api.live.events import RecordedEvent
@@ -92,12 +91,12 @@ class LivePath:
         oldest = self._hold.oldest()
         return max(0.0, self._clock() - oldest.envelope.recordedtime / 1000) if oldest else 0.0
 
-    def _first_unprojected(self, admin: AdminClient, topic: str) -> Mapping[int, int] | None:
+    def _first_unprojected(self, asker: Consumer, topic: str) -> Mapping[int, int] | None:
         passed = self.checkpoints.known
         if passed is None:
             return None
-        ends = last_stable(admin, topic)
-        begins = earliest(admin, topic, list(ends))
+        ends = last_stable(asker, topic)
+        begins = earliest(asker, topic, list(ends))
         return {p: min(max(passed.get(p, 0), begins[p]), end) for p, end in ends.items()}
 
     def _take_events(self, messages: Sequence[Message]) -> None:
@@ -137,8 +136,8 @@ class LivePath:
                 self.outcomes.deliver(envelope.tenantid, outcome)
 
 
-def _recent(admin: AdminClient, topic: str) -> Mapping[int, int]:
+def _recent(asker: Consumer, topic: str) -> Mapping[int, int]:
     """A little before the end, so that a replica that was restarted still knows recent outcomes."""
-    ends = last_stable(admin, topic)
-    begins = earliest(admin, topic, list(ends))
+    ends = last_stable(asker, topic)
+    begins = earliest(asker, topic, list(ends))
     return {partition: max(end - _OUTCOMES_BACK, begins[partition]) for partition, end in ends.items()}

@@ -7,9 +7,9 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 
 import structlog
-from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from streams.runtime.offsets import asking, bounds, partitions
 from streams.runtime.settings import KafkaSettings
 
 _POLL_S = 0.25
@@ -18,28 +18,20 @@ _RETRY_S = 1.0
 _REQUEST_S = 5.0
 _log = structlog.get_logger(__name__)
 
-Start = Callable[[AdminClient, str], Mapping[int, int] | None]
+Start = Callable[[Consumer, str], Mapping[int, int] | None]
 """Where to begin: partition to offset, from the topic's name; ``None`` while that cannot be told yet."""
 
 
-def last_stable(admin: AdminClient, topic: str) -> dict[int, int]:
+def last_stable(asker: Consumer, topic: str) -> dict[int, int]:
     """Each partition's end for readers of committed records; raises ``KafkaException``."""
-    metadata = admin.list_topics(topic, timeout=_REQUEST_S).topics[topic]
-    if metadata.error is not None:
-        raise KafkaException(metadata.error)
-    return _offsets(admin, topic, metadata.partitions, OffsetSpec.latest())
+    found = bounds(asker, [(topic, number) for number in partitions(asker, topic)])
+    return {number: end for (_, number), (_, end) in found.items()}
 
 
-def earliest(admin: AdminClient, topic: str, partitions: Sequence[int]) -> dict[int, int]:
+def earliest(asker: Consumer, topic: str, numbers: Sequence[int]) -> dict[int, int]:
     """The first offset that each partition still holds; raises ``KafkaException``."""
-    return _offsets(admin, topic, partitions, OffsetSpec.earliest())
-
-
-def _offsets(admin: AdminClient, topic: str, partitions: object, spec: OffsetSpec) -> dict[int, int]:
-    assert isinstance(partitions, Mapping | Sequence)
-    wanted = {TopicPartition(topic, partition): spec for partition in partitions}
-    futures = admin.list_offsets(wanted, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=_REQUEST_S)
-    return {place.partition: future.result(_REQUEST_S).offset for place, future in futures.items()}
+    found = bounds(asker, [(topic, number) for number in numbers])
+    return {number: first for (_, number), (first, _) in found.items()}
 
 
 class Tail:
@@ -91,8 +83,7 @@ class Tail:
             self._stopping.wait(_RETRY_S)
 
     def _read_until_it_breaks(self) -> None:
-        admin = AdminClient({**self._settings.librdkafka(), "log_level": 3})
-        start = self._resume(admin) if self._next else self._start(admin, self._topic)
+        start = self._begin()
         if start is None:
             return
         self._next = dict(start)
@@ -118,8 +109,15 @@ class Tail:
         finally:
             consumer.close()
 
-    def _resume(self, admin: AdminClient) -> Mapping[int, int]:
-        begins = earliest(admin, self._topic, list(self._next))
+    def _begin(self) -> Mapping[int, int] | None:
+        asker = asking(self._settings, self._settings.topic("incidents-api-live"))
+        try:
+            return self._resume(asker) if self._next else self._start(asker, self._topic)
+        finally:
+            asker.close()
+
+    def _resume(self, asker: Consumer) -> Mapping[int, int]:
+        begins = earliest(asker, self._topic, list(self._next))
         return {partition: max(offset, begins[partition]) for partition, offset in self._next.items()}
 
     def _read(self, consumer: Consumer) -> None:

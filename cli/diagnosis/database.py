@@ -6,13 +6,13 @@ import time
 from collections.abc import Mapping
 
 import psycopg
-from confluent_kafka import KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka import KafkaException
 
 from cli.diagnosis.finding import Finding, graded
 from projections import migrate
 from projections.connections import Connection, connect
 from streams.runtime.object_storage import ObjectStorage, StorageUnavailable, UnknownObject
+from streams.runtime.offsets import asking, bounds
 from streams.runtime.settings import DatabaseSettings, KafkaSettings, ObjectStorageSettings
 
 OLDEST = 150_000
@@ -89,14 +89,16 @@ def check_projector(connection: Connection, kafka: KafkaSettings) -> Finding:
     remedy = "start the projector: incidents projector; its log says why it stopped"
     if not rows:
         return Finding("projector-lag", "warning", "no projection has written yet", remedy)
-    positions = {TopicPartition(kafka.topic(topic), number): offset for topic, number, offset in rows}
-    admin = AdminClient({**kafka.librdkafka(), "log_level": 0})
+    positions = {(kafka.topic(topic), number): offset for topic, number, offset in rows}
+    asker = asking(kafka, kafka.topic("incidents-doctor"))
     try:
-        admin.list_topics(timeout=_ASK_S)  # says at once when no broker answers; the next call would wait a minute
-        answers = admin.list_offsets(dict.fromkeys(positions, OffsetSpec.latest()), request_timeout=_ASK_S)
-        lag = sum(max(0, future.result().offset - positions[tp] - 1) for tp, future in answers.items())
+        asker.list_topics(timeout=_ASK_S)  # says at once when no broker answers
+        ends = bounds(asker, positions)
+        lag = sum(max(0, end - positions[place] - 1) for place, (_, end) in ends.items())
     except KafkaException as error:
         return Finding("projector-lag", "warning", f"not known: {error.args[0].str()}", "see kafka")
+    finally:
+        asker.close()
     return graded("projector-lag", lag, LAG, f"{lag} records behind", remedy)
 
 

@@ -10,9 +10,10 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from cli.diagnosis.finding import Finding, graded
-from streams.runtime.admission import INTAKE, read_backlog
+from streams.runtime.admission import GROUP, INTAKE, read_backlog
 from streams.runtime.dead_letter import DeadLetter
 from streams.runtime.dead_letters import DeadLetters
+from streams.runtime.offsets import asking
 from streams.runtime.settings import KafkaSettings
 from streams.runtime.topics import WrongTopics, provision
 
@@ -63,7 +64,11 @@ def check_topics(settings: KafkaSettings) -> Finding:
 
 def check_lag(settings: KafkaSettings) -> Finding:
     """How far the workers are behind the intake, by what they show to their group."""
-    partitions, shown = read_backlog(AdminClient(settings.librdkafka()), settings)
+    asker = asking(settings, settings.topic(GROUP))
+    try:
+        partitions, shown = read_backlog(asker, settings)
+    finally:
+        asker.close()
     remedy = "start (more) workers: incidents worker"
     if not shown:
         return Finding("orchestrator-lag", "warning", "no worker has shown a position yet", remedy)

@@ -108,7 +108,8 @@ class OrchestratorTurn:
             rejected = events.CommandRejected(cause.id, reason, refusal.detail)
             self._refused_commands.append((cause.tenantid, rejected))
         replayed = any(name == REPLAYED for name, _ in record.headers)
-        if not self._batch.refuse(cause.tenantid, cause, record.timestamp, refusal, replayed=replayed):
+        content = record.value or b""
+        if not self._batch.refuse(cause.tenantid, cause, record.timestamp, refusal, content, replayed=replayed):
             self._outcomes["duplicate"] += 1
             return
         if reason not in {"not-understood", PARKED}:

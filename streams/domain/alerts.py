@@ -28,9 +28,10 @@ def identity(envelope: Envelope) -> bytes:
     ).digest()
 
 
-def refused_identity(envelope: Envelope) -> bytes:
-    """The digest by which a delivery that was refused is known again, apart from those that were decided."""
-    return blake2b(identity(envelope), digest_size=IDENTITY_BYTES, person=b"refused").digest()
+def refused_identity(envelope: Envelope, reason: str, content: bytes) -> bytes:
+    """The digest by which a delivery that was refused is known again: the same bytes, refused for the same reason."""
+    text = identity(envelope) + reason.encode() + content
+    return blake2b(text, digest_size=IDENTITY_BYTES, person=b"refused").digest()
 
 
 def alert_key(source: str, fingerprint: str) -> str:

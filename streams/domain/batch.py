@@ -110,9 +110,16 @@ class Batch:
         return identity in state.known  # the clock may have moved past the time for which it is remembered
 
     def refuse(
-        self, tenant: str, cause: Envelope, recorded: int, refusal: events.IntakeRefused, *, replayed: bool = False
+        self,
+        tenant: str,
+        cause: Envelope,
+        recorded: int,
+        refusal: events.IntakeRefused,
+        content: bytes = b"",
+        *,
+        replayed: bool = False,
     ) -> bool:
-        """Record that a message was not taken; the caller writes its bytes to the dead-letter topic.
+        """Record that a message with this ``content`` was not taken; the caller writes it to the dead-letter topic.
 
         False for the same delivery once more, of which both are there already (R4); not so for a dead letter that was
         ``replayed``: refused again, it has to wait again.
@@ -122,7 +129,7 @@ class Batch:
         if not state.head.salt:
             state.set_head(salt=chain.tenant_salt(tenant, cause.id, recorded))
         facts = self._facts.setdefault(tenant, [])
-        identity = alerts.refused_identity(cause)
+        identity = alerts.refused_identity(cause, refusal.reason, content)
         is_known = identity in state.known
         if is_known and not replayed:
             return False

@@ -15,13 +15,12 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import structlog
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from streams.domain.errors import Transient
+from streams.runtime.offsets import ASK_S, asking, bounds, partitions
 from streams.runtime.partitioning import partition_of
 from streams.runtime.settings import KafkaSettings
 
@@ -171,27 +170,22 @@ class Admission:
             self._thread.join(_ASK_S + EVERY_S)
 
     def _watch(self) -> None:
-        admin = AdminClient({**self._settings.librdkafka(), "log_level": 2})
+        asker = asking(self._settings, self._settings.topic(GROUP))
         while not self._stop.wait(EVERY_S):
             try:
-                self._gate.observe(*read_backlog(admin, self._settings))
+                self._gate.observe(*read_backlog(asker, self._settings))
             except KafkaException as error:
                 log.info("the backlog is not known", error=str(error.args[0]))
 
 
-def read_backlog(admin: Any, settings: KafkaSettings) -> tuple[int, dict[int, tuple[int, int]]]:
+def read_backlog(asker: Consumer, settings: KafkaSettings) -> tuple[int, dict[int, tuple[int, int]]]:
     """The intake's partition count, and for each partition with a shown position (end, next offset to decide).
 
     Raises ``KafkaException`` when the broker does not answer.
     """
-    topic, group = settings.topic(INTAKE), settings.topic(GROUP)
-    partitions = admin.list_topics(topic, timeout=_ASK_S).topics[topic].partitions
-    all_of_it = [TopicPartition(topic, number) for number in partitions]
-    if not all_of_it:
-        return 0, {}
-    asked = [ConsumerGroupTopicPartitions(group, all_of_it)]
-    [shown] = admin.list_consumer_group_offsets(asked, request_timeout=_ASK_S).values()
-    latest = dict.fromkeys(all_of_it, OffsetSpec.latest())
-    ends = {tp.partition: f.result().offset for tp, f in admin.list_offsets(latest, request_timeout=_ASK_S).items()}
-    decided = {tp.partition: tp.offset for tp in shown.result().topic_partitions if tp.offset >= 0}
-    return len(partitions), {number: (ends[number], offset) for number, offset in decided.items()}
+    topic = settings.topic(INTAKE)
+    places = [(topic, number) for number in partitions(asker, topic)]
+    shown = asker.committed([TopicPartition(*place) for place in places], timeout=ASK_S)
+    decided = {tp.partition: tp.offset for tp in shown if tp.offset >= 0}
+    ends = bounds(asker, [place for place in places if place[1] in decided])
+    return len(places), {number: (ends[topic, number][1], offset) for number, offset in decided.items()}

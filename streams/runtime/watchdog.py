@@ -12,15 +12,15 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import structlog
-from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from streams.runtime import metrics
+from streams.runtime.offsets import asking, bounds
 from streams.runtime.settings import KafkaSettings
 
 log = structlog.get_logger(__name__)
@@ -140,11 +140,11 @@ class Watchdog:
         return {"progress": f"warning: {_told(still)}" if still and is_slow else "ok", "dead_letters": letters}
 
     def _watch(self) -> None:
-        admin = AdminClient({**self._kafka.librdkafka(), "log_level": 2})
+        asker = asking(self._kafka, self._kafka.topic("incidents-watchdog"))
         while not self._stop.wait(self._settings.every_s):
             positions = self._positions()
             try:
-                working = self._with_work(positions, committed_ends(admin, positions))
+                working = self._with_work(positions, committed_ends(asker, positions))
             except (KafkaException, TimeoutError) as error:
                 log.info("the ends of the log are not known", error=str(error))
                 continue
@@ -182,13 +182,9 @@ def _told(still: tuple[Place, float]) -> str:
     return f"{topic}[{number}] stands still for {seconds:.0f} s although records wait"
 
 
-def committed_ends(admin: Any, places: Iterable[Place]) -> dict[Place, int]:
-    """The end of each partition for readers of committed records; raises ``KafkaException`` or ``TimeoutError``."""
-    wanted = {TopicPartition(*place): OffsetSpec.latest() for place in places}
-    if not wanted:
-        return {}
-    futures = admin.list_offsets(wanted, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=_ASK_S)
-    return {(tp.topic, tp.partition): future.result(_ASK_S).offset for tp, future in futures.items()}
+def committed_ends(asker: Consumer, places: Iterable[Place]) -> dict[Place, int]:
+    """The end of each partition for readers of committed records; raises ``KafkaException``."""
+    return {place: end for place, (_, end) in bounds(asker, places).items()}
 
 
 def readable(kafka: KafkaSettings, positions: Mapping[Place, int]) -> set[Place]:

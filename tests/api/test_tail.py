@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
-from confluent_kafka.admin import AdminClient
 
 from api.live.tail import Tail, last_stable
 from streams.runtime.settings import KafkaSettings
@@ -24,9 +23,9 @@ async def test_what_comes_during_an_interruption_is_read_once(
     seen: list[bytes] = []
     asked: list[str] = []
 
-    def start(admin: AdminClient, topic: str) -> Mapping[int, int]:
+    def start(asker: Consumer, topic: str) -> Mapping[int, int]:
         asked.append(topic)
-        return last_stable(admin, topic)
+        return last_stable(asker, topic)
 
     def deliver(messages: Sequence[Message]) -> None:
         seen.extend(dict(message.headers() or ())["ce_id"] or b"" for message in messages)

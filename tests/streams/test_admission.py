@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from confluent_kafka.admin import AdminClient
 
 from streams.runtime.admission import (
     COMMANDS_S,
@@ -17,6 +16,7 @@ from streams.runtime.admission import (
     Overloaded,
     read_backlog,
 )
+from streams.runtime.offsets import asking
 from streams.runtime.partitioning import partition_of
 from streams.runtime.settings import KafkaSettings
 from tests.harness.kafka import own_topics
@@ -146,13 +146,13 @@ def test_a_worker_that_stands_still_keeps_its_last_rate(gate: Gate, clock: Clock
 @pytest.mark.timeout(120)
 def test_the_backlog_is_read_from_kafka(kafka_settings: KafkaSettings, tmp_path: Path) -> None:
     settings = own_topics(kafka_settings)
-    admin = AdminClient(settings.librdkafka())
+    asker = asking(settings, settings.topic("incidents-orchestrator"))
     send(settings, signals(300, "a", tenants=1))
-    assert read_backlog(admin, settings) == (4, {}), "no worker yet: nothing is known"
+    assert read_backlog(asker, settings) == (4, {}), "no worker yet: nothing is known"
     with process(["worker"], environment(settings), tmp_path / "worker.log"):
-        wait_until(lambda: read_backlog(admin, settings)[1].get(NUMBER) == (300, 300), "decided and shown", 60)
+        wait_until(lambda: read_backlog(asker, settings)[1].get(NUMBER) == (300, 300), "decided and shown", 60)
     send(settings, signals(50_000, "b", tenants=1))
-    assert read_backlog(admin, settings)[1][NUMBER] == (50_300, 300)
+    assert read_backlog(asker, settings)[1][NUMBER] == (50_300, 300)
     admission = Admission(settings).start()
     try:
         admission.accepted(BIG, 1)

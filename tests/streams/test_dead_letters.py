@@ -8,7 +8,7 @@ import pytest
 
 from streams.agents import orchestrator
 from streams.agents.orchestrator import Orchestrator
-from streams.runtime.dead_letter import WAITING, Mark, Original, Place
+from streams.runtime.dead_letter import REPLAYED, WAITING, Mark, Original, Place
 from streams.runtime.dead_letters import DeadLetters, SourceGone, UnknownLetter
 from streams.runtime.partition import Partition
 from streams.runtime.settings import KafkaSettings
@@ -79,7 +79,9 @@ def test_a_replay_is_the_same_message_and_is_decided_once(settings: KafkaSetting
         store.replay([(letter, [store.original(letter)]) for letter in letters], "operator:ada", 1_780_000_000_000)
     after = list(read_topic(settings, "incident-intake"))
     again = after[6:]
-    assert [(r.key, r.value, r.headers) for r in again[:2]] == [(r.key, r.value, r.headers) for r in records[2:4]]
+    added = tuple((REPLAYED, str(letter.place).encode()) for letter in letters)
+    expected = [(r.key, r.value, (*r.headers, mark)) for r, mark in zip(records[2:4], added, strict=True)]
+    assert [(r.key, r.value, r.headers) for r in again[:2]] == expected
     assert {record.partition for record in after} == {records[0].partition}
     decided(settings, after)
     checked = check_record(settings)

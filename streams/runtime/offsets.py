@@ -1,0 +1,47 @@
+"""Where a partition begins and ends for readers of what is committed.
+
+Asked by a consumer that never joins a group. Not by the admin client's ``list_offsets``: librdkafka 2.16 ends the whole
+process when a connection breaks in the middle of it (assertion ``eonce->refcnt > 0`` in
+``rd_kafka_enq_once_del_source_return``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from streams.runtime.settings import KafkaSettings
+
+ASK_S = 5.0
+Place = tuple[str, int]
+"""A topic's full name and a partition."""
+
+
+def asking(settings: KafkaSettings, group: str) -> Consumer:
+    """A consumer to ask with; ``group`` is the full name of the group whose offsets it may be asked for."""
+    return Consumer(
+        {
+            **settings.librdkafka(),
+            "group.id": group,
+            "enable.auto.commit": False,
+            "isolation.level": "read_committed",
+            "log_level": 2,
+        }
+    )
+
+
+def partitions(consumer: Consumer, topic: str) -> list[int]:
+    """The numbers of a topic's partitions; raises ``KafkaException``, also for a topic that does not exist."""
+    metadata = consumer.list_topics(topic, timeout=ASK_S).topics[topic]
+    if metadata.error is not None:
+        raise KafkaException(metadata.error)
+    return list(metadata.partitions)
+
+
+def bounds(consumer: Consumer, places: Iterable[Place]) -> dict[Place, tuple[int, int]]:
+    """The first offset and the end of each partition; raises ``KafkaException``."""
+    return {
+        (topic, number): consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=ASK_S, cached=False)
+        for topic, number in places
+    }
