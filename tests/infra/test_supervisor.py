@@ -13,10 +13,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+from pydantic import SecretStr
 
 from infra.local import stack as local_stack
 from infra.local import supervisor as supervision
 from infra.local.errors import AnotherCopyRunning, PortTaken
+from infra.local.heartbeat import HeartbeatSettings
 from infra.local.processes import Launch, ProcessRecord, find, last_lines, read_record, start_detached
 from infra.local.settings import StackSettings
 from infra.local.status import status
@@ -160,6 +162,34 @@ async def test_a_process_is_told_how_often_it_was_started_again(settings: StackS
         await until(lambda: lines.count(("worker", "up")) == 2)
     told = [line for name, line in lines if line.startswith("restarts") and name == "worker"]
     assert told == ["restarts 0 ", "restarts 1 killed by SIGKILL"]
+
+
+async def test_the_heartbeat_is_sent_for_what_runs(settings: StackSettings) -> None:
+    ready = (
+        "import os; from http.server import BaseHTTPRequestHandler, HTTPServer\n"
+        "class Ready(BaseHTTPRequestHandler):\n"
+        "    def do_GET(self): self.send_response(200); self.end_headers()\n"
+        "server = HTTPServer(('127.0.0.1', int(os.environ['INCIDENTS_METRICS_PORT'])), Ready)\n"
+        "print('up', flush=True); server.serve_forever()\n"
+    )
+    called = asyncio.Event()
+
+    async def watcher(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if (await reader.readline()).startswith(b"GET /alive "):
+            called.set()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(watcher, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        heartbeat = HeartbeatSettings(url=SecretStr(f"http://127.0.0.1:{port}/alive"), every_s=0.05)
+        supervisor = Supervisor(settings, {}, local_stack.quiet, (spec(ready),), heartbeat)
+        task = asyncio.create_task(supervisor.run())
+        try:
+            await asyncio.wait_for(called.wait(), 20)
+        finally:
+            supervisor.stop()
+            await asyncio.wait_for(task, 20)
 
 
 async def test_an_endless_line_is_left_out_and_the_next_one_read(settings: StackSettings) -> None:
