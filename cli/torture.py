@@ -41,7 +41,8 @@ def command(
     if planted:
         _try_out(planted, seed)
         return
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # everything that was started ends in order
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     console = standard_error()
     kinds = faults(brokers)
     chosen = tuple(fault for fault in kinds if only in fault.name)
@@ -59,6 +60,15 @@ def command(
     print_json(report.as_json(outcome))
     if kept is not None:
         raise CommandError(f"{outcome.violations} violations; evidence and logs: {kept.parent}")
+
+
+def _interrupt(*_: object) -> None:
+    """Everything that was started ends in order, however often one is told to hurry."""
+    import signal
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _try_out(name: str, seed: int) -> None:

@@ -12,8 +12,8 @@ from infra.torture.faults import faults
 from infra.torture.planted import PLANTED, Planted
 from infra.torture.run import Outcome, Plan, torture
 
-STEPS = 4
-QUIET_S = 45.0
+STEPS = 2
+QUIET_S, RECOVERY_S = 30.0, 40.0
 RATE = 25.0
 HELD_S = 2.0
 
@@ -40,7 +40,15 @@ def try_out(bug: Planted, seed: int, report: Callable[[str], None]) -> Guarded:
     """Run with the bug planted and with the fault that brings it out."""
     kinds = _kinds(bug)
     plan = Plan(
-        max(STEPS, len(kinds)), seed, kinds, RATE, planted=(bug.name,), breather_s=0.2, quiet_s=QUIET_S, strict=False
+        max(STEPS, len(kinds)),
+        seed,
+        kinds,
+        RATE,
+        planted=(bug.name,),
+        breather_s=0.2,
+        quiet_s=QUIET_S,
+        recovery_s=RECOVERY_S,
+        strict=False,
     )
     return Guarded(bug, torture(plan, report))
 

@@ -44,6 +44,7 @@ class Probes:
     sender: Sender
     client: httpx.AsyncClient
     incident: str = ""
+    limit_s: float = LIMIT_S
     _count: int = 0
     _fake: httpx.AsyncClient = field(default_factory=lambda: httpx.AsyncClient(timeout=10))
 
@@ -68,7 +69,7 @@ class Probes:
             self.client, Delivery(tenant.name, endpoint.path, body, headers, endpoint.source, (("signal", None),))
         )
         identity = Id(tenant.name, endpoint.source, "01PROBE")
-        await until(lambda: self._are_visible([identity]))
+        await until(lambda: self._are_visible([identity]), self.limit_s)
         document = await self._look_up(tenant, [identity])
         self.incident = document["items"][0]["incident_id"]
 
@@ -79,7 +80,7 @@ class Probes:
     async def flow(self) -> None:
         """A signal of every tenant is accepted, decided, projected and shown."""
         ids = await asyncio.gather(*(self.sender.probe(self.client, tenant) for tenant in self.world.tenants))
-        await until(lambda: self._are_visible(ids))
+        await until(lambda: self._are_visible(ids), self.limit_s)
 
     async def effect(self) -> None:
         """A person's note arrives at PagerDuty."""
@@ -88,7 +89,7 @@ class Probes:
         text = f"probe of the outbox {self.sender.seed}-{self._count}"
         path = f"/api/v1/incidents/{self.incident}/notes"
         await self.sender.command(self.client, tenant, "POST", path, {"text": text}, f"outbox-probe-{self._count}")
-        await until(lambda: self._is_at_the_provider(text))
+        await until(lambda: self._is_at_the_provider(text), self.limit_s)
 
     async def timer(self) -> None:
         """An incident that is resolved is closed by its timer."""
@@ -98,7 +99,7 @@ class Probes:
         made = await self._must(tenant, "POST", "/api/v1/incidents", {"title": key}, key)
         path = f"/api/v1/incidents/{await self._incident_of(tenant, made)}"
         await self._must(tenant, "POST", f"{path}/state", {"to": "resolved", "reason": "probe"}, f"{key}-end")
-        await until(lambda: self._is_closed(tenant, path))
+        await until(lambda: self._is_closed(tenant, path), self.limit_s)
 
     async def _must(
         self, tenant: Tenant, method: str, path: str, body: dict[str, Any], key: str = ""
@@ -118,7 +119,7 @@ class Probes:
                 found.update(await self._get(tenant, found["operation"]))
             return bool(found.get("id") or found.get("incident_id"))
 
-        await until(is_known)
+        await until(is_known, self.limit_s)
         return str(found.get("id") or found["incident_id"])
 
     async def _are_visible(self, ids: Sequence[Id]) -> bool:

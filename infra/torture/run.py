@@ -18,6 +18,7 @@ from infra.torture.evidence import Evidence, Finding, collect
 from infra.torture.faults import deck, faults, rounds
 from infra.torture.ledger import Ledger
 from infra.torture.quiet import LIMIT_S, until_quiet
+from infra.torture.recovery import LIMIT_S as RECOVERY_S
 from infra.torture.recovery import NoRecovery, Probes
 from infra.torture.sender import Sender
 from infra.torture.subscribers import Subscriber, subscribed
@@ -30,8 +31,8 @@ Report = Callable[[str], None]
 class Plan:
     """What a run is to do; everything random in it follows from the seed.
 
-    ``together``: each kind once, several at a time, in as few steps as that takes. ``quiet_s`` bounds the wait for
-    rest. What is not ``strict`` keeps no evidence: failing is what it is for.
+    ``together``: each kind once, several at a time, in as few steps as that takes. ``quiet_s`` and ``recovery_s`` bound
+    the waits for rest and for work to flow again. What is not ``strict`` keeps no evidence: failing is what it is for.
     """
 
     steps: int
@@ -43,6 +44,7 @@ class Plan:
     breather_s: float = 1.0
     together: bool = False
     quiet_s: float = LIMIT_S
+    recovery_s: float = RECOVERY_S
     strict: bool = True
 
 
@@ -107,7 +109,7 @@ async def _play(world: World, plan: Plan, outcome: Outcome, report: Report) -> N
     async with subscribed(world.tenants, world.base_url, plan.seed) as subscribers:
         try:
             async with sender.running() as client:
-                probes = Probes(world, sender, client)
+                probes = Probes(world, sender, client, limit_s=plan.recovery_s)
                 await probes.prepare()
                 await _steps(world, probes, plan, outcome, report)
                 await probes.close()
