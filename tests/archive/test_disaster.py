@@ -27,7 +27,7 @@ from tests.harness.stack import ROOT
 from tests.harness.waiting import wait_until
 from tests.harness.workers import process
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.stack, pytest.mark.faults, pytest.mark.timeout(300)]
 PROCESSES = ("worker", "projector", "dispatcher", "scheduler", "api")
 TENANT = "acme"
 

@@ -24,7 +24,7 @@ from streams.runtime.topics import provision
 from tests.harness.own_stack import own_stack
 from tests.harness.waiting import wait_until
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.stack, pytest.mark.faults, pytest.mark.timeout(240)]
 BROKERS = ("kafka", "kafka-2", "kafka-3")
 
 

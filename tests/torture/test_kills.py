@@ -17,7 +17,7 @@ from tests.harness.waiting import wait_until
 from tests.harness.workers import environment as application
 from tests.harness.workers import process
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.stack, pytest.mark.faults, pytest.mark.timeout(300)]
 UNDER_LOAD = ("begin-before", "begin-after", "commit-before", "commit-after", "moved")
 AT_START = ("fence-before", "fence-after", "restoring", "restored")
 PROJECTING = ("transaction-before", "checkpoint-moved", "rows-written", "rows-committed")

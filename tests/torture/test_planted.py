@@ -20,7 +20,7 @@ from tests.harness.waiting import wait_until
 from tests.harness.workers import environment as application
 from tests.harness.workers import process
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.stack, pytest.mark.faults, pytest.mark.timeout(240)]
 SENT = 300
 MODULE = "infra.torture.process"
 
