@@ -136,7 +136,9 @@ async def _steps(world: World, probes: Probes, plan: Plan, outcome: Outcome, rep
         report(f"step {number}/{len(steps)} {name}")
         arenas = [Arena(world, probes.sender.ledger, rng, signs) for _ in together]
         try:
-            suffered = await asyncio.gather(*map(_suffer, together, arenas))
+            suffered = await asyncio.gather(
+                *(_suffer(fault, arena, plan.recovery_s) for fault, arena in zip(together, arenas, strict=True))
+            )
         except NoRecovery as error:
             raise NoRecovery(f"step {number}, {name}: {error}") from error
         for fault, arena, seconds in zip(together, arenas, suffered, strict=True):
@@ -147,16 +149,24 @@ async def _steps(world: World, probes: Probes, plan: Plan, outcome: Outcome, rep
         await asyncio.sleep(rng.random() * plan.breather_s)
 
 
-async def _suffer(fault: Fault, arena: Arena) -> float:
-    """Go through a fault; the seconds until its sign of life."""
-    sign = arena.signs[fault.sign]
+async def _suffer(fault: Fault, arena: Arena, limit_s: float) -> float:
+    """Go through a fault; the seconds until its sign of life. Raises ``NoRecovery`` where it has none in time."""
     async with fault.active(arena):
         if not fault.heals:
-            await sign()
+            await _sign(fault, arena, limit_s)
             return time.monotonic() - arena.struck
     arena.hit_now()
-    await sign()
+    await _sign(fault, arena, limit_s)
     return time.monotonic() - arena.struck
+
+
+async def _sign(fault: Fault, arena: Arena, limit_s: float) -> None:
+    """Whatever it is that hangs: the whole way has so long to work again."""
+    try:
+        async with asyncio.timeout(limit_s):
+            await arena.signs[fault.sign]()
+    except TimeoutError as error:
+        raise NoRecovery(f"no sign of life within {limit_s:.0f} s") from error
 
 
 def _check(world: World, ledger: Ledger, subscribers: Sequence[Subscriber]) -> list[Finding]:
