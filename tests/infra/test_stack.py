@@ -99,7 +99,7 @@ def test_up_writes_how_to_reach_what_answers(running: Stack) -> None:
     values = environment.read(path)
     assert values.keys() == {
         *("KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL", "S3_ENDPOINT", "S3_ACCESS_KEY", "S3_SECRET_KEY"),
-        "INCIDENTS_SECRET_KEY",
+        *("INCIDENTS_SECRET_KEY", "INCIDENTS_SIGNING_KEY"),
     }
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE((running.settings.home / "secrets.json").stat().st_mode) == 0o600
@@ -253,7 +253,8 @@ def test_status_of_the_command_line_is_one_json_object(running: Stack) -> None:
     assert state.keys() == {"services", "processes"}
     for row in [*state["services"], *state["processes"]]:
         assert {"name", "pid", "port", "state", "rss_bytes"} <= row.keys()
-    assert [row["name"] for row in state["processes"]] == ["worker", "projector", "dispatcher", "scheduler", "api"]
+    names = ["worker", "projector", "dispatcher", "scheduler", "archiver", "api"]
+    assert [row["name"] for row in state["processes"]] == names
 
 
 def test_a_server_that_dies_at_its_start_shows_its_last_words(ours: Stack) -> None:
@@ -290,7 +291,7 @@ def test_a_named_server_is_used_and_not_started(
         monkeypatch.setenv(key, value)
     other = local_stack.open_stack(StackSettings(home=tmp_path_factory.mktemp("other"), port_offset=40000))
     values = local_stack.up(other, local_stack.quiet)
-    assert values.keys() == {"INCIDENTS_SECRET_KEY"}
+    assert values.keys() == {"INCIDENTS_SECRET_KEY", "INCIDENTS_SIGNING_KEY"}
     assert {row["state"] for row in status(other)["services"]} == {"external"}
     before = pids(running)
     local_stack.down(other, local_stack.quiet)
