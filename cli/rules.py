@@ -21,7 +21,7 @@ def lint(file: File, as_json: AsJson = False) -> None:
     """Say what is wrong with a file, each problem with its line; exit 1 if anything is."""
     from cli.output import print_json
 
-    found = _read(file)
+    found = read_file(file)
     summary = {"name": found.rule_set.name, "version": found.rule_set.version, "rules": len(found.rule_set.rules)}
     if as_json:
         print_json({**summary, "problems": []})
@@ -36,7 +36,7 @@ def run_tests(file: File, as_json: AsJson = False) -> None:
     from cli.output import print_json
     from streams.agents.rule_files import run_test
 
-    found = _read(file)
+    found = read_file(file)
     results = [(one, run_test(found.rule_set, one)) for one in found.tests]
     failed = [one.name for one, groups in results if groups != one.expect]
     if as_json:
@@ -66,7 +66,7 @@ def diff(old: File, new: File, as_json: AsJson = False) -> None:
     from cli.output import print_json
     from streams.agents.rule_files import differences
 
-    found = differences(_read(old).rule_set, _read(new).rule_set)
+    found = differences(read_file(old).rule_set, read_file(new).rule_set)
     if as_json:
         print_json(found)
         return
@@ -83,26 +83,26 @@ def publish(
 ) -> None:
     """Make a rule set the tenant's own, once its tests pass; it counts for every signal from then on."""
     import getpass
+    import uuid
 
     from cli.errors import CommandError
     from cli.output import print_json
     from infra.local.environment import apply
     from streams.agents.rule_files import run_test
     from streams.domain.catalogue import TYPE_OF
-    from streams.domain.envelope import Envelope, derive_id
+    from streams.domain.envelope import Envelope
     from streams.domain.events import CommandRejected
     from streams.runtime.commanding import NoAnswer, carry_out
     from streams.runtime.settings import KafkaSettings
 
-    found = _read(file)
+    found = read_file(file)
     failed = [one.name for one in found.tests if run_test(found.rule_set, one) != one.expect]
     if failed:
         raise CommandError(f"not published, its tests fail: {', '.join(failed)}")
     apply()
     command = found.command(f"user:{getpass.getuser()}")
-    # The same version of the same set is the same command: publishing it twice changes nothing.
-    command_id = derive_id(tenant, "publish", file.read_text())
-    envelope = Envelope(command_id, "/cli", TYPE_OF[type(command)], tenant)
+    # A new command each time: going back to a former version within a day must not be answered with its first outcome.
+    envelope = Envelope(str(uuid.uuid4()), "/cli", TYPE_OF[type(command)], tenant)
     try:
         result = carry_out(KafkaSettings(), envelope, command, timeout)
     except NoAnswer as error:
@@ -158,7 +158,8 @@ def explain(
     print_table(("rule", "outcome", "why", "key values"), rows)
 
 
-def _read(file: Path) -> RuleFile:
+def read_file(file: Path) -> RuleFile:
+    """The rule set of a file; raises ``CommandError`` with every problem that was found."""
     from cli.errors import CommandError
     from cli.exit_codes import ExitCode
     from streams.agents.rule_files import BadRules, parse

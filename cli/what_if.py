@@ -25,7 +25,7 @@ def command(
     from cli.errors import CommandError
     from cli.exit_codes import ExitCode
     from cli.output import standard_error
-    from cli.rules import _read
+    from cli.rules import read_file
     from infra.local.environment import apply
     from streams.agents import what_if_report
     from streams.agents.recorded import NothingThere, SpanOf, intake, record
@@ -33,7 +33,7 @@ def command(
     from streams.domain.envelope import milliseconds
     from streams.runtime.settings import KafkaSettings
 
-    rule_set = _read(rules).rule_set
+    rule_set = read_file(rules).rule_set
     apply()
     try:
         span = SpanOf(tenant, milliseconds(since) if since else 0, milliseconds(until) if until else 0, service)

@@ -77,6 +77,9 @@ def test_a_storm_is_simulated_published_and_then_grouped_so(
         send(settings, signals(20, "b", tenants=1, services=4))
         wait_until(lambda: len(check_record(settings).deliveries) == 80, "the next storm is decided", 60)
         assert check_record(settings).kinds["Declared"] == 6
+        run("rules", "publish", str(EXAMPLE), "--tenant", "tenant-0", "--timeout", "30")
+        run("rules", "publish", str(rules), "--tenant", "tenant-0", "--timeout", "30")
+        assert check_record(settings).kinds["Configured"] == 3, "going back to a former version is a change too"
         assert "grouped by rule all version 7" in run("rules", "explain", "b-3", "--tenant", "tenant-0")
         assert "grouped by rule service-error version 1" in run("rules", "explain", "a-3", "--tenant", "tenant-0")
     with pytest.raises(CommandError, match="names no signal c-1"):
