@@ -61,6 +61,10 @@ demo: setup ## Send a storm of real provider payloads and show what comes out (O
 torture: setup ## Kills, pauses and cuts under load (STEPS=100 SEED=1 BROKERS=1), then every promise is checked
 	@$(BIN)/incidents torture --steps $(or $(STEPS),100) --seed $(or $(SEED),1) --brokers $(or $(BROKERS),1) $(ARGS)
 
+.PHONY: bench
+bench: setup ## Measure on this machine (ONLY=accept,visible QUICK=1): a table, bench/results/<date>.md, one JSON line
+	@$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY)) $(if $(filter 1,$(QUICK)),--quick) $(ARGS)
+
 .PHONY: check
 check: setup ## Format, lint, types, import directions, catalogue: seconds, no servers
 	@$(BIN)/ruff format --check .

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -10,6 +9,7 @@ from projections.base import Record, SequenceGap, bounded, instant, instant_or_n
 from streams.domain import events
 from streams.domain.envelope import Envelope
 from streams.domain.incident import Incident, evolve
+from streams.domain.records import dataclass
 
 COLUMNS = {
     "tenant_id": "text",

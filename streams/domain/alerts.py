@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import blake2b
 
 from streams.domain import correlation, events
@@ -12,6 +12,7 @@ from streams.domain.incident import Incident, moved
 from streams.domain.lifecycle import ACTIVE, FINAL, Status
 from streams.domain.message import Message
 from streams.domain.recording import Recorder
+from streams.domain.records import dataclass
 from streams.domain.rules import severity_of, silence_of
 from streams.domain.signals import SEVERITIES, ProviderIngested, Signal
 from streams.domain.state import IDENTITY_BYTES, AlertState, TenantState
