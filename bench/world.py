@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -27,7 +28,7 @@ from streams.runtime.settings import DatabaseSettings, KafkaSettings
 from streams.runtime.topics import provision
 
 ROOT = Path(__file__).resolve().parents[1]
-READY_S, STOP_S = 120.0, 15.0
+READY_S, STOP_S = 300.0, 15.0
 EVERYTHING = ("worker", "projector", "dispatcher", "scheduler", "archiver", "api")
 TENANTS = ("amber", "frost", "delta", "lotus", "maple", "ember", "acorn", "pearl")  # two on each of four partitions
 
@@ -152,8 +153,8 @@ def _remove(home: Path) -> None:
 
 
 def free_offset() -> int:
-    """A port offset at which nothing of a stack is taken."""
-    for offset in range(20_000, 40_000, 100):
+    """A port offset at which nothing of a stack is taken; by chance, since others may look at the same moment."""
+    for offset in random.sample(range(20_000, 40_000, 100), 200):
         if all(map(is_free, StackSettings(port_offset=offset).all_ports())):
             return offset
     raise SystemExit("no range of free ports was found")
