@@ -16,6 +16,7 @@ from streams.domain.message import Fact, Message
 from streams.domain.recording import Recorder
 from streams.domain.signals import SEVERITIES, ProviderIngested, Signal
 from streams.domain.state import Outcome, TenantState
+from streams.domain.tickets import TicketObserved
 
 Disposition = Literal["decided", "duplicate", "refused", "accepted", "rejected", "answered"]
 
@@ -37,7 +38,7 @@ def decide(state: TenantState, message: Message) -> Decision:
     now = _advance(state, message)
     recorder = Recorder(state, message, now)
     data = message.data
-    if isinstance(data, Signal | ProviderIngested):
+    if isinstance(data, Signal | ProviderIngested | TicketObserved):
         identity = alerts.identity(message.envelope)
         if identity in state.known:
             return Decision("duplicate", [])
@@ -46,7 +47,7 @@ def decide(state: TenantState, message: Message) -> Decision:
             if data.severity not in SEVERITIES or data.status not in {"firing", "resolved"}:
                 raise InvalidEvent("invalid-signal", f"severity {data.severity!r}, status {data.status!r}")
             alerts.decide(state, message, data, recorder)
-        else:
+        elif isinstance(data, ProviderIngested):
             _ingest(state, message, data, recorder)
         return Decision("decided", recorder.facts)
     return _command(state, message, data, recorder)
