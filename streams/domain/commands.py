@@ -12,6 +12,8 @@ from typing import Literal
 
 from streams.domain.correlation import Rule
 from streams.domain.rules import SeverityRule, Silence
+from streams.domain.ticket_commands import SetMapping, TicketCommand
+from streams.domain.tickets import RecordTicket
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,4 +192,7 @@ Command = (
     | SetRuleSet
     | SetPreferences
     | Release
+    | SetMapping
+    | RecordTicket
+    | TicketCommand
 )

@@ -13,6 +13,7 @@ from streams.domain import commands, events
 from streams.domain.errors import Reason, Rejected
 from streams.domain.lifecycle import FINAL, Status, check_mergeable, transition
 from streams.domain.signals import SEVERITIES
+from streams.domain.ticket_events import TicketEvent
 
 MAX_EXTERNALS = 100
 MAX_TITLE = 500
@@ -74,6 +75,8 @@ def evolve(incident: Incident | None, event: events.IncidentEvent, *, id_: str, 
         return _declared(event, id_, at, cause)
     if incident is None:
         raise ValueError(f"the history of {id_} begins with {type(event).__name__}")
+    if isinstance(event, TicketEvent):
+        return incident._replace(updated_at=at)
     match event:
         case events.AlertsAttached(alerts):
             return _attached(incident, alerts, at)

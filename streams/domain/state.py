@@ -13,7 +13,9 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from streams.domain.correlation import DAY_MS, Window
 from streams.domain.incident import Incident, Timers
+from streams.domain.mapping import TicketMapping
 from streams.domain.rules import DEFAULT, Holds, RuleSet, no_conditions
+from streams.domain.ticket_link import TicketIndex, TicketLink
 
 Value = TypeVar("Value")
 
@@ -180,7 +182,19 @@ class Table(Generic[Value]):
             self._on_change(key, old, value)
 
 
-KINDS = ("head", "incident", "alert", "window", "outcome", "seen", "subscription", "rule_set", "preferences")
+KINDS = (
+    "head",
+    "incident",
+    "alert",
+    "window",
+    "outcome",
+    "seen",
+    "subscription",
+    "rule_set",
+    "preferences",
+    "mapping",
+    "ticket",
+)
 """Item kinds, as they stand in the keys of the state topic."""
 
 ONLY = "-"
@@ -203,6 +217,9 @@ class TenantState:
     subscriptions: Table[Subscription] = field(init=False)
     own_rules: Table[RuleSet] = field(init=False)
     preference: Table[Preferences] = field(init=False)
+    mappings: Table[TicketMapping] = field(init=False)
+    tickets: Table[TicketLink] = field(init=False)
+    ticket_index: TicketIndex = field(init=False, default_factory=TicketIndex)
     alerts_of: dict[str, set[str]] = field(init=False, default_factory=dict)
     known: dict[bytes, None] = field(init=False, default_factory=dict)
     fresh: list[bytes] = field(init=False, default_factory=list)
@@ -220,6 +237,8 @@ class TenantState:
         self.subscriptions = Table(self.tenant, "subscription", self.journal)
         self.own_rules = Table(self.tenant, "rule_set", self.journal)
         self.preference = Table(self.tenant, "preferences", self.journal)
+        self.mappings = Table(self.tenant, "mapping", self.journal)
+        self.tickets = Table(self.tenant, "ticket", self.journal, self.ticket_index.note)
 
     def table(self, kind: str) -> Table[Any]:
         """The table of a kind of ``KINDS``."""
@@ -233,6 +252,8 @@ class TenantState:
             "subscription": self.subscriptions,
             "rule_set": self.own_rules,
             "preferences": self.preference,
+            "mapping": self.mappings,
+            "ticket": self.tickets,
         }
         return tables[kind]
 

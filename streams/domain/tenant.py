@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any, Literal, assert_never
+from typing import Literal, assert_never
 
-from streams.domain import alerts, commands, events
+from streams.domain import alerts, commands, events, ticketing
 from streams.domain import incident as incidents
 from streams.domain.chain import tenant_salt
+from streams.domain.describing import described
 from streams.domain.errors import InvalidEvent, Reason, Rejected
 from streams.domain.incident import Incident
 from streams.domain.message import Fact, Message
@@ -18,7 +17,8 @@ from streams.domain.recording import Recorder
 from streams.domain.rules import RuleSet
 from streams.domain.signals import SEVERITIES, ProviderIngested, Signal
 from streams.domain.state import ONLY, Outcome, Preferences, Subscription, TenantState
-from streams.domain.tickets import TicketObserved
+from streams.domain.ticket_commands import LinkTicket, ReconcileTickets, ResolveConflict, SetMapping, UnlinkTicket
+from streams.domain.tickets import RecordTicket, TicketObserved
 
 Disposition = Literal["decided", "duplicate", "refused", "accepted", "rejected", "answered"]
 
@@ -51,6 +51,9 @@ def decide(state: TenantState, message: Message) -> Decision:
             alerts.decide(state, message, data, recorder)
         elif isinstance(data, ProviderIngested):
             _ingest(state, message, data, recorder)
+        else:
+            ticketing.observe(state, data, recorder)
+        ticketing.follow(state, recorder)
         return Decision("decided", recorder.facts)
     return _command(state, message, data, recorder)
 
@@ -84,7 +87,7 @@ def _ingest(state: TenantState, message: Message, data: ProviderIngested, record
         )
     )
     known = state.alerts.get(alerts.alert_key(envelope.source, data.external_id)) if data.action != "none" else None
-    incident = alerts.holder(state, known.incident_id) if known else None
+    incident = alerts.holder(state, known.incident_id) if known else ticketing.commented(state, data)
     if incident is None:
         return
     actor = data.actor or f"integration:{data.integration_id}"
@@ -117,6 +120,7 @@ def _command(state: TenantState, message: Message, command: commands.Command, re
     mark = len(state.journal.undo)
     try:
         incident_id = _carry_out(state, command, recorder)
+        ticketing.follow(state, recorder)
     except Rejected as error:
         state.journal.rollback(mark)
         incident_id = getattr(command, "incident_id", "")
@@ -145,9 +149,19 @@ def _carry_out(state: TenantState, command: commands.Command, recorder: Recorder
         case commands.SetSubscription() | commands.SetRuleSet() | commands.SetPreferences():
             recorder.record_for_tenant(_configure(state, command))
             return ""
+        case SetMapping():
+            recorder.record_for_tenant(ticketing.configure(state, command))
+            return ""
+        case RecordTicket():
+            return ticketing.record(state, command, recorder)
+        case LinkTicket() | UnlinkTicket() | ResolveConflict() | ReconcileTickets():
+            known = _find(state, command.incident_id) if command.incident_id else None
+            return ticketing.carry_out(state, command, known, recorder)
         case _:
             incident = _find(state, command.incident_id)
             for event in incidents.decide(incident, command, now=recorder.now, timers=timers):
+                if isinstance(event, events.Archived):
+                    ticketing.release(state, recorder, incident.id)
                 recorder.record(incident.id, event)
                 if isinstance(event, events.Archived):
                     _forget(state, incident.id)
@@ -190,7 +204,7 @@ def _configure(
             state.preference.put(ONLY, preferences)
         case _:
             assert_never(command)
-    return events.Configured(what, name, command.actor, _described(command))
+    return events.Configured(what, name, command.actor, described(command))
 
 
 def _rule_set(command: commands.SetRuleSet) -> RuleSet:
@@ -205,21 +219,7 @@ def _rule_set(command: commands.SetRuleSet) -> RuleSet:
     return RuleSet(command.name, command.version, command.rules, command.severities, command.silences)
 
 
-def _described(command: commands.Command) -> dict[str, str]:
-    """The command's fields as text, for the record of configuration changes."""
-    described = {}
-    for field in fields(command):
-        value: Any = getattr(command, field.name)
-        described[field.name] = value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=_plain)
-    return described
-
-
-def _plain(value: object) -> object:
-    """What ``json`` cannot write by itself: mappings of other kinds, and records."""
-    return dict(value) if isinstance(value, Mapping) else asdict(value)  # type: ignore[call-overload]  # a record
-
-
 def _content(command: commands.Command) -> str:
     """A digest of what a command asks, by which a key that is used again for something else is noticed."""
-    text = f"{type(command).__name__}{sorted(_described(command).items())}"
+    text = f"{type(command).__name__}{sorted(described(command).items())}"
     return blake2b(text.encode(), digest_size=8).hexdigest()
