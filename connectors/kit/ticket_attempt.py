@@ -1,13 +1,13 @@
-"""Carries ticket intents out safely with a connector's single calls: look first; read, compare, write, verify (ADR 0007).
+"""Carries ticket intents out safely with a connector's single calls: look first; read, compare, write, verify.
 
-Neither ServiceNow nor Jira has a conditional write. Between the read that compares and the write remains a moment in
-which somebody else can write; the version or the history tells afterwards, and the result says so.
+Neither ServiceNow nor Jira has a conditional write. Between the comparing read and the write is a moment in which
+somebody else can write; the version or the history tells afterwards, and the result says so (ADR 0007).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from connectors.kit.contract import Integration
 from connectors.kit.http import ProviderHttp
@@ -111,13 +111,23 @@ class TicketAttempt:
         for name in changes:
             shown, expected = before.fields.get(name), request.expected.get(name)
             if shown is not None and expected is not None and shown != expected:
-                return TicketReport("stale", before, detail=f"{name} was {shown!r}, not {expected!r}")
+                return await self._stale(request, before, f"{name} was {shown!r}, not {expected!r}")
         if not changes:
             return await self._already(request, before)
         after = await self.tickets.write(self.http, self.integration, before.external_id, changes)
         if not isinstance(after, Ticket):
             return after
         return await self._verified(request, before, after, changes)
+
+    async def _stale(self, request: TicketRequest, ticket: Ticket, detail: str) -> Result:
+        """Nothing is written now; an earlier attempt may have been, over a value of others, before this one came."""
+        if self.number == 1:
+            return TicketReport("stale", ticket, detail=detail)
+        if self.tickets.versioning == "counter":
+            raced = ticket.version > request.version + 2  # more than the write of that attempt and the news after it
+            return TicketReport("stale", ticket, raced=raced, detail=detail)
+        report = await self._by_history(ticket, request.changes, request.version)
+        return replace(report, status="stale", raced=False, detail=detail)
 
     async def _already(self, request: TicketRequest, ticket: Ticket) -> Result:
         """The ticket is as asked: by somebody else, or by an earlier attempt, which then has to be verified now."""
@@ -140,7 +150,7 @@ class TicketAttempt:
         raced = moved or after.version > before.version + 1
         return TicketReport("done", after, tuple(sorted(changes)), raced=raced)
 
-    async def _by_history(self, ticket: Ticket, changes: Mapping[str, str], since: int) -> Result:
+    async def _by_history(self, ticket: Ticket, changes: Mapping[str, str], since: int) -> TicketReport:
         written = tuple(sorted(changes))
         history = await self.tickets.history(self.http, self.integration, ticket.external_id, since)
         if isinstance(history, Gone | TransientFailure | PermanentFailure):

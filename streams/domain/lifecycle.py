@@ -108,6 +108,22 @@ def route(status: str, to: str) -> tuple[Status, ...]:
     raise Rejected(Reason.ILLEGAL_TRANSITION, f"the lifecycle does not lead from {status} to {to}")
 
 
+@dataclass(frozen=True, slots=True)
+class Timers:
+    """How long after being resolved an incident closes, and after being closed leaves memory (ms; 0: never)."""
+
+    close_after_ms: int
+    archive_after_ms: int
+
+    def close_due(self, now: int) -> int:
+        """When an incident resolved now is to be closed, 0 for never."""
+        return now + self.close_after_ms if self.close_after_ms else 0
+
+    def archive_due(self, now: int) -> int:
+        """When an incident closed now is to be archived, 0 for never."""
+        return now + self.archive_after_ms if self.archive_after_ms else 0
+
+
 def check_mergeable(status: str) -> None:
     """Raise ``Rejected`` when an incident in this state cannot be folded into another."""
     if status not in _MERGEABLE:

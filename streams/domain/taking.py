@@ -5,8 +5,8 @@ from __future__ import annotations
 from streams.domain import commands, events
 from streams.domain import incident as incidents
 from streams.domain.errors import Rejected
-from streams.domain.incident import Incident, Timers
-from streams.domain.lifecycle import route
+from streams.domain.incident import Incident
+from streams.domain.lifecycle import Timers, route
 
 
 def taking(

@@ -93,8 +93,20 @@ class TicketResults:
         if link.stale >= MAX_STALE:
             link = link._replace(version=min(link.version, self.result.version), stale=0)
         self.intake.sync.put(link)
-        if self.mapping is not None:
-            self.intake.fold(link, self.mapping, self.result, is_read=True)
+        if self.mapping is None:
+            return
+        self.intake.fold(link, self.mapping, self.result, is_read=True)
+        for asked in self.asked:
+            one = self.mapping.by_external(asked.external_field) if asked.mapped else None
+            lost = self.result.overwritten.get(asked.external_field)
+            if one is not None and (self.result.raced or lost is not None):
+                kind: said.ConflictKind = "raced" if lost is None else "overwritten"
+                why = (
+                    "an earlier attempt may have replaced an edit" if lost is None else f"an attempt replaced {lost!r}"
+                )
+                verdict = Verdict("push", kind, why=f"{why}, and the field was changed again since")
+                sides = Sides(asked.ours, lost, lambda _: "")
+                Conflicts(self.intake.sync, self.mapping).detect(link.ticket_id, one, sides, verdict)
 
     def _settle(self, key: str, asked: Asked) -> _Settled | None:
         """Note what both sides of a written field agree on now."""

@@ -5,22 +5,18 @@ One intent is under way for each ticket: what changes meanwhile is planned toget
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from streams.domain import events
 from streams.domain import ticket_events as said
-from streams.domain.envelope import derive_id
 from streams.domain.field_merge import Sides, Verdict, merge
 from streams.domain.incident import Incident
 from streams.domain.lifecycle import FINAL, Status
 from streams.domain.mapping import FieldMapping, TicketMapping
-from streams.domain.recording import Recorder
-from streams.domain.state import TenantState
 from streams.domain.taking import obstacle, taking
 from streams.domain.ticket_conflicts import Conflicts, contested
-from streams.domain.ticket_link import Asked, FieldLink, TicketLink, internal, ticket_id, with_field, words
-from streams.domain.tickets import TicketAction
+from streams.domain.ticket_link import TicketLink, internal, ticket_id, with_field
+from streams.domain.ticket_planning import TicketPlans
 
 MAX_COMMENTS = 10
 """How many comments may wait for one ticket; more are recorded as dropped."""
@@ -29,17 +25,10 @@ _NO_TICKET_FOR = FINAL | {Status.DRAFT}
 
 
 @dataclass(slots=True)
-class TicketSync:
+class TicketSync(TicketPlans):
     """The part of a decision that is about tickets."""
 
-    state: TenantState
-    recorder: Recorder
     taken: set[tuple[str, str]] = field(default_factory=set)
-
-    @property
-    def now(self) -> int:
-        """The tenant's recorded time."""
-        return self.recorder.now
 
     def after(self) -> None:
         """Follow what the message has recorded so far: new tickets, comments, merges and changed fields."""
@@ -84,21 +73,6 @@ class TicketSync:
         links = (self.state.tickets.get(key) for key in self.state.ticket_index.of(incident_id))
         return next((link for link in links if link and link.integration_id == integration_id), None)
 
-    def create(self, incident: Incident, mapping: TicketMapping, former: TicketLink | None = None) -> None:
-        """Ask for the incident's ticket."""
-        key = ticket_id(incident.id, mapping.integration_id)
-        link = TicketLink(key, incident.id, incident.id, mapping.integration_id, mapping.connector, "creating")
-        link = link._replace(requests=former.requests if former else 0)
-        changes: dict[str, str] = {}
-        asked = []
-        for one in mapping.fields:
-            ours = internal(incident, one)
-            image = one.image(ours)
-            if one.direction != "in" and image:
-                changes |= {one.external_field: image, **one.required_with(image, words(incident))}
-                asked.append(Asked(one.external_field, ours, image, mapped=True))
-        self._request(link, mapping, "ticket_create", tuple(asked), changes)
-
     def _rehome(self, source: Incident, event: events.Merged) -> None:
         """After a merge the source's tickets show the target."""
         for key in self.state.ticket_index.of(source.id):
@@ -133,30 +107,6 @@ class TicketSync:
         detail = f"{MAX_COMMENTS} comments wait already; dropped: {text[:200]}"
         self.fail(link, "ticket_comment", "dropped", "", 0, detail)
 
-    def fail(
-        self, link: TicketLink, action: str, kind: said.FailureKind, intent: str, attempts: int, detail: str
-    ) -> None:
-        """Record that an intent changed nothing."""
-        self.recorder.record(
-            link.follows,
-            said.SyncFailed(
-                link.ticket_id,
-                intent,
-                link.connector,
-                link.integration_id,
-                action,
-                kind,
-                attempts,
-                link.external_id,
-                detail,
-            ),
-        )
-
-    def put(self, link: TicketLink) -> None:
-        """Keep a link; one that did not change is not written."""
-        if self.state.tickets.get(link.ticket_id) != link:
-            self.state.tickets.put(link.ticket_id, link)
-
     def advance_all(self, incident_id: str) -> None:
         """Bring all tickets of an incident on."""
         for key in self.state.ticket_index.of(incident_id):
@@ -173,14 +123,14 @@ class TicketSync:
         if link is None or link.intent:
             return
         if pushes:
-            self._write(link, mapping, pushes)
+            self.write(link, mapping, pushes)
         elif link.comments:
-            self._request(link, mapping, "ticket_comment", text=link.comments[0])
+            self.request(link, mapping, "ticket_comment", text=link.comments[0])
         elif link.duplicates:
             text = f"A duplicate of {link.external_key or link.external_id}, which goes on instead."
-            self._request(link, mapping, "ticket_retire", external_id=link.duplicates[0], text=text)
+            self.request(link, mapping, "ticket_retire", external_id=link.duplicates[0], text=text)
         elif link.unread:
-            self._request(link, mapping, "ticket_read")
+            self.request(link, mapping, "ticket_read")
 
     def read(self, key: str) -> None:
         """Have a ticket read as soon as nothing is under way."""
@@ -301,83 +251,6 @@ class TicketSync:
                 ),
             )
 
-    def _write(self, link: TicketLink, mapping: TicketMapping, pushes: Iterable[FieldMapping]) -> None:
-        incident = self.state.incidents.get(link.follows)
-        if incident is None:
-            return
-        changes: dict[str, str] = {}
-        asked: list[Asked] = []
-        required: dict[str, str] = {}
-        for one in pushes:
-            ours = internal(incident, one)
-            image = one.image(ours)
-            if image is None:
-                continue
-            changes[one.external_field] = image
-            asked.append(Asked(one.external_field, ours, image, mapped=True))
-            required |= one.required_with(image, words(incident))
-            link = with_field(link, _pushed(link.field(one.external_field), ours, link.shown, self.now))
-        for name, value in required.items():
-            if name not in changes and not link.shown.get(name):
-                changes[name] = value
-                asked.append(Asked(name, "", value, mapped=False))
-        expected = {name: link.shown[name] for name in changes if name in link.shown}
-        self._request(link, mapping, "ticket_update", tuple(asked), changes, expected)
-
-    def _request(
-        self,
-        link: TicketLink,
-        mapping: TicketMapping,
-        action: TicketAction,
-        asked: tuple[Asked, ...] = (),
-        changes: Mapping[str, str] | None = None,
-        expected: Mapping[str, str] | None = None,
-        text: str = "",
-        external_id: str = "",
-    ) -> None:
-        """Plan an intent and remember that it is under way."""
-        number = link.requests + 1
-        intent = derive_id(link.ticket_id, str(number))
-        self.put(link._replace(requests=number, intent=intent, action=action, asked=asked))
-        ours = tuple(
-            dict.fromkeys(
-                one.field for one in mapping.fields if any(a.external_field == one.external_field for a in asked)
-            )
-        )
-        self.recorder.record(
-            link.follows,
-            said.SyncRequested(
-                link.ticket_id,
-                intent,
-                link.connector,
-                link.integration_id,
-                action,
-                intent if action == "ticket_comment" else link.marker,
-                mapping.version,
-                external_id or link.external_id,
-                ours,
-                dict(changes or {}),
-                dict(expected or {}),
-                link.version,
-                text,
-            ),
-        )
-
-    def link_existing(self, incident: Incident, mapping: TicketMapping, external_id: str, requests: int) -> None:
-        """Ask to put the incident's marker on a ticket that is there."""
-        key = ticket_id(incident.id, mapping.integration_id)
-        link = TicketLink(
-            key,
-            incident.id,
-            incident.id,
-            mapping.integration_id,
-            mapping.connector,
-            "linking",
-            external_id,
-            requests=requests,
-        )
-        self._request(link, mapping, "ticket_link")
-
     def release(self, incident_id: str) -> None:
         """Let go of the tickets of an incident that leaves memory; called before its last event is recorded."""
         for key in self.state.ticket_index.of(incident_id):
@@ -421,13 +294,3 @@ def _in_step(one: FieldMapping, link: TicketLink) -> FieldMapping:
     """A ticket that came with a merge owns nothing any more: the incident has its own, and both shall say the same."""
     is_guest = link.incident_id != link.follows
     return replace(one, source_of_truth="bidirectional") if is_guest and one.source_of_truth == "external" else one
-
-
-def _pushed(field: FieldLink, ours: str, shown: Mapping[str, str], now: int) -> FieldLink:
-    """A field that is being written: whether it was changed back since the same value was written last."""
-    theirs = shown.get(field.external_field)
-    if field.pushed != ours:
-        return field._replace(pushed=ours, back=0, back_since=now)
-    if field.has_base and theirs is not None and theirs != field.base_theirs:
-        return field._replace(back=field.back + 1)
-    return field

@@ -116,12 +116,12 @@ def _edit(event: events.Event) -> tuple[str, str]:
 
 def _tickets(world: World) -> list[str]:
     """One live ticket with its marker for each link."""
-    found = []
     markers = Counter(ticket.marker for ticket in world.provider.live() if ticket.marker)
-    for link in world.links():
-        if link.phase == "linked" and markers[link.marker] != 1:
-            found.append(f"{markers[link.marker]} tickets with the marker of {link.external_id}")
-    return found
+    return [
+        f"{markers[link.marker]} tickets with the marker of {link.external_id}"
+        for link in world.links()
+        if link.phase == "linked" and markers[link.marker] != 1
+    ]
 
 
 def _policies(world: World) -> list[str]:
@@ -148,13 +148,8 @@ def _allowed(event: said.ConflictDetected, one: FieldMapping) -> tuple[str, ...]
             return ("ours",) if one.image(event.ours) is not None else ("kept",)
         case "external_wins":
             return ("theirs", "kept") if clear else ("kept",)
-        case "most_recent_allowed":
-            newer = event.theirs_at > event.ours_at
-            return (
-                (("theirs",) if newer else ("ours",))
-                if event.kind in {"both_changed", "first"} and clear and one.field != "status" and event.theirs != ""
-                else ("ours", "theirs", "kept")
-            )
+        case "most_recent_allowed" if event.kind in {"both_changed", "first"} and one.field == "assignee":
+            return ("theirs",) if event.theirs_at > event.ours_at else ("ours",)
         case _:
             return ("ours", "theirs", "kept") if clear else ("ours", "kept")
 
