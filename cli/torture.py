@@ -11,12 +11,14 @@ if TYPE_CHECKING:
 
 
 def command(
-    steps: Annotated[int, typer.Option(min=1, help="How many faults; the first of them are one of each kind.")] = 30,
+    steps: Annotated[int, typer.Option(min=0, help="How many faults, one of each kind first; 0: only those.")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Equal seeds give equal faults and deliveries.")] = 1,
     rate: Annotated[float, typer.Option(min=0.1, help="Deliveries a second.")] = 10.0,
     brokers: Annotated[int, typer.Option(min=1, max=3, help="Kafka nodes: 1 or 3.")] = 1,
     only: Annotated[str, typer.Option(help="Only faults whose name contains this, for looking into one kind.")] = "",
-    together: Annotated[bool, typer.Option(help="Each kind once, several at a time: the shortest whole run.")] = False,
+    at_once: Annotated[
+        int, typer.Option(min=1, help="So many faults, of different parts, are in force at the same time.")
+    ] = 1,
     planted: Annotated[str, typer.Option(help="Plant this bug, or all one after the other: each must be caught.")] = "",
     results: Annotated[str, typer.Option(help="Also write the result as a Markdown page to this file.")] = "",
 ) -> None:
@@ -48,7 +50,7 @@ def command(
     chosen = tuple(fault for fault in kinds if only in fault.name)
     if not chosen:
         raise CommandError(f"no fault is called {only!r}; there are: {', '.join(fault.name for fault in kinds)}")
-    plan = Plan(steps, seed, chosen, rate, brokers, together=together)
+    plan = Plan(steps, seed, chosen, rate, brokers, at_once=at_once)
     outcome = torture(plan, lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True))
     _show(outcome)
     if results:

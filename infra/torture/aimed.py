@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -11,10 +13,10 @@ from functools import partial
 from infra.torture import failpoints
 from infra.torture.arena import Arena, Fault, Sign
 from infra.torture.failpoints import FAILPOINTS, FailPoint
-from infra.torture.recovery import NoRecovery, until
+from infra.torture.waiting import NoRecovery, until
 from infra.torture.world import World
 
-HIT_S = 60.0
+HIT_S = 120.0
 FREEZE_S = 8.0
 """Longer than the session timeout; a dispatcher's lease is longer still."""
 
@@ -79,17 +81,15 @@ async def _struck(arena: Arena, point: FailPoint, action: str) -> AsyncIterator[
 
 @asynccontextmanager
 async def _frozen(arena: Arena, names: list[str], point: FailPoint) -> AsyncIterator[None]:
-    loop = asyncio.get_running_loop()
-    due = loop.time() + (LEASE_FREEZE_S if point.process == "dispatcher" else FREEZE_S)
+    due = time.monotonic() + (LEASE_FREEZE_S if point.process == "dispatcher" else FREEZE_S)
     if point.process == "dispatcher":
         arena.ledger.frozen_dispatchers += 1
-    for name in names:
-        arena.world.children.note_frozen(name)
     try:
         yield
-        await asyncio.sleep(max(0.0, due - loop.time()))
+        await asyncio.sleep(max(0.0, due - time.monotonic()))
     finally:
-        arena.world.children.resume_all()
+        for name in names:
+            arena.world.children.send_signal(name, signal.SIGCONT)
 
 
 @asynccontextmanager
@@ -100,7 +100,7 @@ async def _provoked(arena: Arena, point: FailPoint, name: str) -> AsyncIterator[
         children.kill(name)
         yield
     elif point.name in AT_REBALANCE:
-        extra = await asyncio.to_thread(children.add, point.process, f"{point.process}-extra")
+        extra = await asyncio.to_thread(children.add_extra, point.process)
         try:
             yield
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -73,6 +74,6 @@ async def _kafka_then_api(arena: Arena) -> AsyncIterator[None]:
     """What the API has promised by now and Kafka does not have is gone."""
     await asyncio.to_thread(arena.world.kill_server, "kafka")
     await asyncio.sleep(HELD_S)
-    arena.world.children.kill(arena.one_of("api"))
+    await arena.strike("api", signal.SIGKILL)
     await asyncio.to_thread(arena.world.start_servers)
     yield

@@ -11,8 +11,8 @@ import psycopg
 from confluent_kafka import KafkaException
 
 from infra.torture.log import ends_of, read_topic
-from infra.torture.recovery import NoRecovery
 from infra.torture.subscribers import Subscriber
+from infra.torture.waiting import NoRecovery
 from infra.torture.world import World
 from projections.connections import parameters
 from streams.runtime.partition import POSITION

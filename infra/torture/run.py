@@ -14,14 +14,18 @@ from pathlib import Path
 from infra.local.settings import StackSettings
 from infra.torture.arena import Arena, Fault, Sign
 from infra.torture.checks import CHECKS
+from infra.torture.deck import Deck, shuffled
 from infra.torture.evidence import Evidence, Finding, collect
-from infra.torture.faults import deck, faults, rounds
+from infra.torture.faults import faults
 from infra.torture.ledger import Ledger
+from infra.torture.people import People
 from infra.torture.quiet import LIMIT_S, until_quiet
-from infra.torture.recovery import LIMIT_S as RECOVERY_S
-from infra.torture.recovery import NoRecovery, Probes
+from infra.torture.reading import Reader
+from infra.torture.recovery import Probes
 from infra.torture.sender import Sender
 from infra.torture.subscribers import Subscriber, subscribed
+from infra.torture.waiting import LIMIT_S as RECOVERY_S
+from infra.torture.waiting import NoRecovery
 from infra.torture.world import World, build
 
 Report = Callable[[str], None]
@@ -31,8 +35,9 @@ Report = Callable[[str], None]
 class Plan:
     """What a run is to do; everything random in it follows from the seed.
 
-    ``together``: each kind once, several at a time, in as few steps as that takes. ``quiet_s`` and ``recovery_s`` bound
-    the waits for rest and for work to flow again. What is not ``strict`` keeps no evidence: failing is what it is for.
+    ``steps`` 0: each kind once. ``at_once``: so many faults, of different parts, are in force at the same time.
+    ``quiet_s`` and ``recovery_s`` bound the waits for rest and for work to flow again. What is not ``strict`` keeps no
+    evidence: failing is what it is for.
     """
 
     steps: int
@@ -41,8 +46,8 @@ class Plan:
     rate: float = 10.0
     brokers: int = 1
     planted: tuple[str, ...] = ()
-    breather_s: float = 1.0
-    together: bool = False
+    breather_s: float = 0.5
+    at_once: int = 1
     quiet_s: float = LIMIT_S
     recovery_s: float = RECOVERY_S
     strict: bool = True
@@ -109,10 +114,10 @@ async def _play(world: World, plan: Plan, outcome: Outcome, report: Report) -> N
     async with subscribed(world.tenants, world.base_url, plan.seed) as subscribers:
         try:
             async with sender.running() as client:
-                probes = Probes(world, sender, client, limit_s=plan.recovery_s)
-                await probes.prepare()
-                await _steps(world, probes, plan, outcome, report)
-                await probes.close()
+                reader = Reader(client, world.tenants)
+                probes = Probes(world, sender, reader, limit_s=plan.recovery_s)
+                async with probes.running(), People(sender, reader).running():
+                    await _steps(world, probes, plan, outcome, report)
             report("waiting until all is quiet")
             await until_quiet(world, subscribers, report, plan.quiet_s)
         except NoRecovery as error:
@@ -127,26 +132,35 @@ async def _play(world: World, plan: Plan, outcome: Outcome, report: Report) -> N
 
 
 async def _steps(world: World, probes: Probes, plan: Plan, outcome: Outcome, report: Report) -> None:
+    """Go through the deck; ``at_once`` hands take from it."""
     rng = random.Random(plan.seed)  # noqa: S311  a run that can be repeated
+    dealt = shuffled(plan.kinds, plan.steps or len(plan.kinds), rng)
+    deck = Deck(dealt)
     signs: dict[Sign, Callable[[], Awaitable[None]]]
     signs = {"flow": probes.flow, "effect": probes.effect, "timer": probes.timer}
-    steps = rounds(plan.kinds, rng) if plan.together else [(one,) for one in deck(plan.kinds, plan.steps, rng)]
-    for number, together in enumerate(steps, start=1):
-        name = " + ".join(fault.name for fault in together)
-        report(f"step {number}/{len(steps)} {name}")
-        arenas = [Arena(world, probes.sender.ledger, rng, signs) for _ in together]
-        try:
-            suffered = await asyncio.gather(
-                *(_suffer(fault, arena, plan.recovery_s) for fault, arena in zip(together, arenas, strict=True))
-            )
-        except NoRecovery as error:
-            raise NoRecovery(f"step {number}, {name}: {error}") from error
-        for fault, arena, seconds in zip(together, arenas, suffered, strict=True):
+
+    async def hand() -> None:
+        while (taken := await deck.take()) is not None:
+            number, fault = taken
+            own = random.Random(f"{plan.seed}-{number}")  # noqa: S311  whatever else happens at the same time
+            arena = Arena(world, probes.sender.ledger, own, signs)
+            try:
+                seconds = await _suffer(fault, arena, plan.recovery_s)
+            except NoRecovery as error:
+                raise NoRecovery(f"step {number}, {fault.name}: {error}") from error
             outcome.steps.append(Step(number, fault.name, round(seconds, 2), tuple(arena.notes)))
-        notes = [note for arena in arenas for note in arena.notes]
-        report("; ".join([f"    works again after {max(suffered):.1f} s", *notes]))
-        world.children.sample_memory()
-        await asyncio.sleep(rng.random() * plan.breather_s)
+            notes = "".join(f"; {note}" for note in arena.notes)
+            report(f"{len(outcome.steps)}/{len(dealt)} {fault.name}: works again after {seconds:.1f} s{notes}")
+            world.children.sample_memory()
+            await asyncio.sleep(own.random() * plan.breather_s)
+            await deck.give_back(fault.part)
+
+    try:
+        async with asyncio.TaskGroup() as hands:
+            for _ in range(plan.at_once):
+                hands.create_task(hand())
+    except* NoRecovery as errors:
+        raise NoRecovery(str(errors.exceptions[0])) from errors
 
 
 async def _suffer(fault: Fault, arena: Arena, limit_s: float) -> float:

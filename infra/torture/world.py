@@ -20,6 +20,7 @@ from infra.local.ports import require_free
 from infra.local.processes import Launch, find, read_record, start_detached
 from infra.local.settings import LOOPBACK, StackSettings
 from infra.local.stack import Stack
+from infra.torture import checkpoint_moves
 from infra.torture.children import ROOT, Children
 from infra.torture.proxy import ThreadedProxy, proxied
 from infra.torture.tenants import PagerDutyAccount, Tenant, make_tenants
@@ -102,6 +103,7 @@ def build(home: Path, held: ExitStack, report: Report, *, brokers: int = 1, plan
     database = DatabaseSettings(url=SecretStr(values["DATABASE_URL"]))
     report("database and topics")
     migrate.upgrade(database)
+    checkpoint_moves.install(database)
     provision(kafka)
     ways = _open_ways(settings, held)
     _start_fake(settings)

@@ -11,6 +11,7 @@ import pytest
 from infra.torture.checks import (
     dead_letters,
     decisions,
+    digests,
     dispositions,
     effects,
     groups,
@@ -107,6 +108,7 @@ CHECKS: tuple[Check, ...] = (
     dispositions.at_the_api,
     sequences.of_the_record,
     sequences.of_the_numbers,
+    digests.of_checkpoints,
     decisions.again,
     effects.at_the_provider,
     groups.as_without_faults,
@@ -171,6 +173,7 @@ BROKEN: tuple[tuple[Check, Callable[[Evidence], Evidence], str], ...] = (
     (sequences.of_the_record, lambda e: twice(e, 1), "sequence"),
     (sequences.of_the_record, other_value, "other data"),
     (sequences.of_the_numbers, lambda e: without(e, 0), "numbers missing"),
+    (digests.of_checkpoints, lambda e: replace(e, moves_back=["alerts went back"]), "went back"),
     (decisions.again, other_value, "decided otherwise"),
     (decisions.again, lambda e: twice(e, 1), "are recorded"),
     (effects.at_the_provider, lambda e: account(e, incidents={}), "not at the provider"),

@@ -19,7 +19,7 @@ def test_nothing_is_lost_and_nothing_is_twice(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv(
         "INCIDENTS_PORT_OFFSET", os.environ.get("INCIDENTS_TEST_PORT_OFFSET") or str(free_offset("torture"))
     )
-    outcome = torture(Plan(0, SEED, together=True, breather_s=0.2), print)
+    outcome = torture(Plan(0, SEED, at_once=6, breather_s=0.2), print)
     report.keep_if_failed(outcome)
     assert not report.violations(outcome), report.violations(outcome)
     assert {step.fault for step in outcome.steps} == {fault.name for fault in faults()}

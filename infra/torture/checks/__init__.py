@@ -26,6 +26,7 @@ CHECKS: tuple[Callable[[Evidence], Finding], ...] = (
     commands.took_effect_once,
     digests.of_incidents,
     digests.of_the_timeline,
+    digests.of_checkpoints,
     decisions.again,
     effects.at_the_provider,
     effects.in_the_record,
