@@ -19,6 +19,11 @@ def command(
     at_once: Annotated[
         int, typer.Option(min=1, help="So many faults, of different parts, are in force at the same time.")
     ] = 1,
+    scenario: Annotated[
+        str, typer.Option(help="Play this scenario, or all: after the faults where --steps is given, else alone.")
+    ] = "",
+    minutes: Annotated[float, typer.Option(min=0.1, help="How long the database is down in its scenario.")] = 10.0,
+    previous: Annotated[str, typer.Option(help="The commit whose workers run beside this one's.")] = "HEAD~1",
     planted: Annotated[str, typer.Option(help="Plant this bug, or all one after the other: each must be caught.")] = "",
     results: Annotated[str, typer.Option(help="Also write the result as a Markdown page to this file.")] = "",
 ) -> None:
@@ -50,7 +55,18 @@ def command(
     chosen = tuple(fault for fault in kinds if only in fault.name)
     if not chosen:
         raise CommandError(f"no fault is called {only!r}; there are: {', '.join(fault.name for fault in kinds)}")
-    plan = Plan(steps, seed, chosen, rate, brokers, at_once=at_once)
+    played = _scenarios(scenario)
+    plan = Plan(
+        steps,
+        seed,
+        chosen if steps or not played else (),
+        rate,
+        brokers,
+        at_once=at_once,
+        scenarios=played,
+        minutes=minutes,
+        previous=previous,
+    )
     outcome = torture(plan, lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True))
     _show(outcome)
     if results:
@@ -62,6 +78,17 @@ def command(
     print_json(report.as_json(outcome))
     if kept is not None:
         raise CommandError(f"{outcome.violations} violations; evidence and logs: {kept.parent}")
+
+
+def _scenarios(name: str) -> tuple[str, ...]:
+    """The scenario of that name, or all; none without one."""
+    from cli.errors import CommandError
+    from cli.exit_codes import ExitCode
+    from infra.torture.scenarios import SCENARIOS
+
+    if name not in {"", "all", *SCENARIOS}:
+        raise CommandError(f"no scenario is called {name!r}; there are: {', '.join(SCENARIOS)}", ExitCode.USAGE)
+    return tuple(SCENARIOS) if name == "all" else (name,) if name else ()
 
 
 def _interrupt(*_: object) -> None:

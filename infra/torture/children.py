@@ -46,12 +46,17 @@ class Ended:
 
 @dataclass(slots=True)
 class Child:
-    """One process by name (``worker-1``); ``wanted`` says whether it is to run."""
+    """One process by name (``worker-1``); ``wanted`` says whether it is to run.
+
+    ``root`` is where its source is, ``later`` what makes it a later version (``fixes``).
+    """
 
     name: str
     kind: str
     port: int
     argv: tuple[str, ...]
+    root: Path = ROOT
+    later: tuple[str, ...] = ()
     process: subprocess.Popen[bytes] | None = None
     wanted: bool = True
     ordered: bool = False
@@ -85,14 +90,14 @@ class Children:
         self._thread = threading.Thread(target=self._watch, name="children", daemon=True)
         self._thread.start()
 
-    def add(self, kind: str, name: str = "") -> str:
-        """Start one more process of a kind; its name."""
+    def add(self, kind: str, name: str = "", root: Path = ROOT, later: tuple[str, ...] = ()) -> str:
+        """Start one more process of a kind, of the source in ``root``; its name."""
         with self._lock:
             number = sum(child.kind == kind for child in self._children.values())
             name = name or f"{kind}-{number}"
             port = self._port(kind)
             slot = ("--slot", name) if kind in SLOTTED else ()
-            child = Child(name, kind, port, process.command(kind, *slot))
+            child = Child(name, kind, port, process.command(kind, *slot), root, later)
             self._children[name] = child
             self._start(child)
         return name
@@ -203,12 +208,12 @@ class Children:
 
     def _start(self, child: Child) -> None:
         variable = "INCIDENTS_API_PORT" if child.kind == "api" else "INCIDENTS_METRICS_PORT"
-        own = {variable: str(child.port), **process.environment(self.folder, child.name, self.planted)}
+        own = {variable: str(child.port), **process.environment(self.folder, child.name, self.planted, child.later)}
         with self.settings.log_file(child.name).open("ab") as output:
             child.process = subprocess.Popen(
                 child.argv,
-                cwd=ROOT,
-                env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT), **self.environment, **own},
+                cwd=child.root,
+                env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(child.root), **self.environment, **own},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

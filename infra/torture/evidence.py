@@ -68,7 +68,8 @@ class Evidence:
     """The log by topic, the rows, the fake's account, and what senders and subscribers remember.
 
     ``dispositions`` is what REST answers for every id of the ledger (absent: not found). ``outbox`` holds each intent's
-    state by id, ``moves_back`` the checkpoints that went back. ``replayed`` are dead letters put back after a fix.
+    state by id, ``moves_back`` the checkpoints that went back. ``replayed`` holds, by
+    the place of each dead letter put back after a fix, the fingerprint of its alert.
     """
 
     kafka: KafkaSettings
@@ -88,10 +89,10 @@ class Evidence:
     ends: Sequence[Ended]
     peak_bytes: Mapping[str, int]
     moves_back: Sequence[str] = ()
-    replayed: frozenset[Id] = frozenset()
+    replayed: Mapping[str, str] = field(default_factory=dict)
 
 
-def collect(world: World, ledger: Ledger, subscribers: Sequence[Subscriber]) -> Evidence:
+def collect(world: World, ledger: Ledger, subscribers: Sequence[Subscriber], replayed: Mapping[str, str]) -> Evidence:
     """Read everything; the world must be quiet."""
     kafka = world.kafka
     intake: dict[int, list[StoredRecord]] = {}
@@ -125,6 +126,7 @@ def collect(world: World, ledger: Ledger, subscribers: Sequence[Subscriber]) -> 
         ends=world.children.ends,
         peak_bytes=world.children.peak_bytes,
         moves_back=moves_back,
+        replayed=replayed,
     )
 
 

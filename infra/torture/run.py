@@ -6,23 +6,27 @@ import asyncio
 import random
 import shutil
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from infra.local.settings import StackSettings
+from infra.torture import mending
 from infra.torture.arena import Arena, Fault, Sign
 from infra.torture.checks import CHECKS
 from infra.torture.deck import Deck, shuffled
-from infra.torture.evidence import Evidence, Finding, collect
+from infra.torture.evidence import Finding, collect
 from infra.torture.faults import faults
 from infra.torture.ledger import Ledger
+from infra.torture.mending import NotReplayed
 from infra.torture.people import People
 from infra.torture.quiet import LIMIT_S, until_quiet
 from infra.torture.reading import Reader
 from infra.torture.recovery import Probes
+from infra.torture.scenarios import SCENARIOS
 from infra.torture.sender import Sender
+from infra.torture.stage import Stage
 from infra.torture.subscribers import Subscriber, subscribed
 from infra.torture.waiting import LIMIT_S as RECOVERY_S
 from infra.torture.waiting import NoRecovery
@@ -36,8 +40,9 @@ class Plan:
     """What a run is to do; everything random in it follows from the seed.
 
     ``steps`` 0: each kind once. ``at_once``: so many faults, of different parts, are in force at the same time.
-    ``quiet_s`` and ``recovery_s`` bound the waits for rest and for work to flow again. What is not ``strict`` keeps no
-    evidence: failing is what it is for.
+    ``scenarios`` are played after the steps; ``minutes`` and ``previous`` are theirs. ``quiet_s`` and ``recovery_s``
+    bound the waits for rest and for work to flow again. What is not ``strict`` keeps no evidence: failing is what it is
+    for.
     """
 
     steps: int
@@ -48,6 +53,9 @@ class Plan:
     planted: tuple[str, ...] = ()
     breather_s: float = 0.5
     at_once: int = 1
+    scenarios: tuple[str, ...] = ()
+    minutes: float = 10.0
+    previous: str = "HEAD~1"
     quiet_s: float = LIMIT_S
     recovery_s: float = RECOVERY_S
     strict: bool = True
@@ -110,6 +118,7 @@ def torture(plan: Plan, report: Report) -> Outcome:
 
 async def _play(world: World, plan: Plan, outcome: Outcome, report: Report) -> None:
     ledger = Ledger()
+    replayed: dict[str, str] = {}
     sender = Sender(world, ledger, plan.seed, plan.rate)
     async with subscribed(world.tenants, world.base_url, plan.seed) as subscribers:
         try:
@@ -117,17 +126,25 @@ async def _play(world: World, plan: Plan, outcome: Outcome, report: Report) -> N
                 reader = Reader(client, world.tenants)
                 probes = Probes(world, sender, reader, limit_s=plan.recovery_s)
                 async with probes.running(), People(sender, reader).running():
-                    await _steps(world, probes, plan, outcome, report)
+                    if plan.kinds:
+                        await _steps(world, probes, plan, outcome, report)
+                    stage = Stage(world, sender, reader, probes, report, plan.minutes, plan.previous)
+                    for name in plan.scenarios:
+                        report(f"scenario {name}")
+                        outcome.findings.append(await SCENARIOS[name](stage))
             report("waiting until all is quiet")
             await until_quiet(world, subscribers, report, plan.quiet_s)
-        except NoRecovery as error:
+            report("replaying dead letters after a fix")
+            replayed = await asyncio.to_thread(mending.replay, world)
+            await until_quiet(world, subscribers, report, plan.quiet_s)
+        except (NoRecovery, NotReplayed) as error:
             stuck = Finding("work flows again after every fault")
             stuck.add(str(error))
             outcome.findings.append(stuck)
             with suppress(NoRecovery):  # so that the invariants are not blamed for what is merely unfinished
                 await until_quiet(world, subscribers, report, plan.quiet_s / 2)
         report("checking")
-        outcome.findings += await asyncio.to_thread(_check, world, ledger, subscribers)
+        outcome.findings += await asyncio.to_thread(_check, world, ledger, subscribers, replayed)
         outcome.accepted = ledger.accepted.total()
 
 
@@ -183,6 +200,8 @@ async def _sign(fault: Fault, arena: Arena, limit_s: float) -> None:
         raise NoRecovery(f"no sign of life within {limit_s:.0f} s") from error
 
 
-def _check(world: World, ledger: Ledger, subscribers: Sequence[Subscriber]) -> list[Finding]:
-    evidence: Evidence = collect(world, ledger, subscribers)
+def _check(
+    world: World, ledger: Ledger, subscribers: Sequence[Subscriber], replayed: Mapping[str, str]
+) -> list[Finding]:
+    evidence = collect(world, ledger, subscribers, replayed)
     return [check(evidence) for check in CHECKS]

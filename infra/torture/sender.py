@@ -109,7 +109,8 @@ class Sender:
         while time.monotonic() < deadline:
             try:
                 answer = await client.request(method, path, content=body, headers=headers)
-            except httpx.TransportError:
+            except httpx.TransportError as error:
+                self.ledger.unanswered[type(error).__name__] += 1
                 await asyncio.sleep(PAUSE_S)
                 continue
             self.ledger.answers[answer.status_code] += 1

@@ -114,6 +114,7 @@ CHECKS: tuple[Check, ...] = (
     groups.as_without_faults,
     subscribers.saw_everything_once,
     dead_letters.only_poison,
+    dead_letters.were_replayed,
     processes.memory_is_bounded,
     processes.ended_for_a_reason,
     processes.senders_were_treated_well,
@@ -160,6 +161,18 @@ def letter(evidence: Evidence) -> Evidence:
     return replace(evidence, letters=[replace(first, headers=(*first.headers, *added))])
 
 
+def replayed(evidence: Evidence, fingerprint: str, state: bytes) -> Evidence:
+    """The letter at 0:0 was replayed; its alert has this fingerprint."""
+    mark = replace(evidence.intake[0][0], value=None, headers=(("dlq_ref", b"0:0"), ("dlq_state", state)))
+    return replace(evidence, letters=[mark], replayed={"0:0": fingerprint})
+
+
+def test_what_was_replayed_and_attached_trips_nothing(evidence: Evidence) -> None:
+    finding = dead_letters.were_replayed(replayed(evidence, "f0", b"replayed"))
+    assert not finding.violations
+    assert finding.counts["replayed"] == 1
+
+
 def refused(evidence: Evidence) -> Evidence:
     evidence.ledger.refused.append("POST /: 500")
     return evidence
@@ -182,6 +195,9 @@ BROKEN: tuple[tuple[Check, Callable[[Evidence], Evidence], str], ...] = (
     (groups.as_without_faults, one_trouble_only, "became 2 incidents"),
     (subscribers.saw_everything_once, skipped, "where"),
     (dead_letters.only_poison, letter, "is no poison"),
+    (dead_letters.were_replayed, lambda e: replayed(e, "f0", b"dropped"), "is dropped"),
+    (dead_letters.were_replayed, lambda e: replayed(e, "unknown", b"replayed"), "attached 0 times"),
+    (dead_letters.were_replayed, lambda e: twice(replayed(e, "f1", b"replayed"), 3), "attached 2 times"),
     (processes.memory_is_bounded, lambda e: replace(e, peak_bytes={"api-0": 10**12}), "took"),
     (processes.ended_for_a_reason, lambda e: replace(e, ends=[Ended("api-0", -11, 1.0, False, 0.0)]), "ended with -11"),
     (processes.senders_were_treated_well, refused, "500"),

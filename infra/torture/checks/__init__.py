@@ -33,6 +33,7 @@ CHECKS: tuple[Callable[[Evidence], Finding], ...] = (
     groups.as_without_faults,
     subscribers.saw_everything_once,
     dead_letters.only_poison,
+    dead_letters.were_replayed,
     processes.memory_is_bounded,
     processes.ended_for_a_reason,
     processes.senders_were_treated_well,
