@@ -78,7 +78,7 @@ def _look(world: World, subscribers: Sequence[Subscriber]) -> tuple[str, str]:
     undecided = _undecided(world, intake)
     if undecided:
         waiting.append(undecided)
-    return f"{intake} {events}", "; ".join(waiting)
+    return f"{sorted(intake.items())} {sorted(events.items())}", "; ".join(waiting)
 
 
 def _events_by_tenant(world: World) -> dict[str, int]:
