@@ -16,7 +16,7 @@ from infra.torture.failpoints import FAILPOINTS, FailPoint
 from infra.torture.waiting import NoRecovery, until
 from infra.torture.world import World
 
-HIT_S = 120.0
+HIT_S = 240.0
 PROVOKE_S = 15.0
 """Longer than a process takes to come up and join its group."""
 

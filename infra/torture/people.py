@@ -45,14 +45,15 @@ async def told_by_pagerduty(sender: Sender, reader: Reader, tenant: Tenant, exte
     await sender.deliver(reader.client, Delivery(tenant.name, endpoint.path, body, headers, endpoint.source, (told,)))
     identity = Id(tenant.name, endpoint.source, f"01{external_id}")
 
+    found: list[str] = []
+
     async def is_shown() -> bool:
-        return not await reader.missing([identity])
+        document = await reader.look_up(tenant, [identity])
+        found.extend(str(item["incident_id"]) for item in document.get("items", []))
+        return bool(found)
 
     await until(is_shown, limit_s)
-    document = await reader.look_up(tenant, [identity])
-    while not document:
-        document = await reader.look_up(tenant, [identity])
-    return str(document["items"][0]["incident_id"])
+    return found[0]
 
 
 @dataclass(slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,10 @@ def markdown(outcome: Outcome, command: str) -> str:
     lines += _table(("fault", "steps", "p50 s", "p99 s", "max s"), fault_rows(outcome))
     lines += [
         "",
-        "Recovery is measured from the fault until work flows again (what heals later: from its healing).",
+        "Recovery is measured from the fault until work flows again (what heals later: from its healing)."
+        f" Up to {outcome.plan.at_once} faults of different parts were in force at the same time; the machine has"
+        f" {os.cpu_count()} cores, its load average was {percentile(outcome.load, 0.5):.1f}"
+        f" (at most {max(outcome.load, default=0.0):.1f}).",
         "",
     ]
     lines += _table(("invariant", "checked on", "holds"), invariant_rows(outcome))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import shutil
 import time
@@ -73,13 +74,14 @@ class Step:
 
 @dataclass(slots=True)
 class Outcome:
-    """Everything that a run found."""
+    """Everything that a run found; ``load`` is the machine's load average after each step."""
 
     plan: Plan
     steps: list[Step] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     seconds: float = 0.0
     accepted: int = 0
+    load: list[float] = field(default_factory=list)
 
     @property
     def violations(self) -> int:
@@ -169,6 +171,7 @@ async def _steps(world: World, probes: Probes, plan: Plan, outcome: Outcome, rep
             notes = "".join(f"; {note}" for note in arena.notes)
             report(f"{len(outcome.steps)}/{len(dealt)} {fault.name}: works again after {seconds:.1f} s{notes}")
             world.children.sample_memory()
+            outcome.load.append(os.getloadavg()[0])
             await asyncio.sleep(own.random() * plan.breather_s)
             await deck.give_back(fault.part)
 

@@ -6,7 +6,9 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-LIMIT_S = 150.0
+LIMIT_S = 300.0
+"""What is longer hangs; how long it took is told in any case."""
+
 POLL_S = 0.1
 
 Look = Callable[[], Awaitable[bool]]
