@@ -92,15 +92,21 @@ def markdown(outcome: Outcome, command: str) -> str:
     lines += _table(("fault", "steps", "p50 s", "p99 s", "max s"), fault_rows(outcome))
     lines += [
         "",
-        "Recovery is measured from the fault until work flows again (what heals later: from its healing)."
-        f" Up to {outcome.plan.at_once} faults of different parts were in force at the same time; the machine has"
-        f" {os.cpu_count()} cores, its load average was {percentile(outcome.load, 0.5):.1f}"
-        f" (at most {max(outcome.load, default=0.0):.1f}).",
+        "Recovery is measured from the fault until work flows again (what heals later: from its healing). "
+        + _conditions(outcome),
         "",
     ]
     lines += _table(("invariant", "checked on", "holds"), invariant_rows(outcome))
     lines += ["", "```json", orjson.dumps(as_json(outcome)).decode(), "```", ""]
     return "\n".join(lines)
+
+
+def _conditions(outcome: Outcome) -> str:
+    usual, most = percentile(outcome.load, 0.5), max(outcome.load, default=0.0)
+    return (
+        f"Up to {outcome.plan.at_once} faults of different parts were in force at the same time; the machine has"
+        f" {os.cpu_count()} cores, its load average was {usual:.1f} (at most {most:.1f})."
+    )
 
 
 def _table(columns: Row, rows: Sequence[Row]) -> list[str]:
