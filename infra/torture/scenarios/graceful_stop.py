@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 
 import psycopg
@@ -15,6 +16,10 @@ from infra.torture.world import World
 from projections.connections import parameters
 
 UNDER_LOAD_S = 2.0
+OPEN_S = 3.0
+"""No transaction of a worker that runs stays open for so long."""
+
+TOPIC = "incident-events"
 _CUT_OFF = ("ReadError", "RemoteProtocolError", "WriteError")
 """How a request ends that was taken and not answered; a refused connection was not taken."""
 
@@ -50,15 +55,16 @@ async def play(stage: Stage) -> Finding:
             seen.leases = await asyncio.to_thread(_leases, world)
         await stage.probes.flow()
     seen.codes = {end.name: end.code for end in world.children.ends}
-    seen.aborted = await asyncio.to_thread(_aborted, world) - aborted
+    seen.aborted = len(await asyncio.to_thread(_aborted, world) - aborted)
     seen.cut_off = sum(stage.ledger.unanswered[name] for name in _CUT_OFF) - cut_off
     return judge(seen)
 
 
-def _aborted(world: World) -> int:
-    """Records of transactions that were begun and not committed: what a successor has to write again."""
-    committed = sum(1 for _ in read_topic(world.kafka, "incident-events"))
-    return sum(1 for _ in read_topic(world.kafka, "incident-events", isolation="read_uncommitted")) - committed
+def _aborted(world: World) -> set[tuple[int, int]]:
+    """Where records are of transactions that were begun and never committed: what a successor had to write again."""
+    written = {(one.partition, one.offset) for one in read_topic(world.kafka, TOPIC, isolation="read_uncommitted")}
+    time.sleep(OPEN_S)  # what is open now is committed by then
+    return written - {(one.partition, one.offset) for one in read_topic(world.kafka, TOPIC)}
 
 
 def _leases(world: World) -> int:
