@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 import httpx
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from infra.torture.aimed import SIGNS, aimed_faults
@@ -19,7 +20,7 @@ from infra.torture.network import network_faults
 from infra.torture.waiting import NoRecovery
 from infra.torture.world import World
 
-IN_SYNC_S = 60.0
+IN_SYNC_S = 180.0
 PAUSE_S = 8.0
 """Longer than the session timeout (6 s): the sleeper's partitions have moved when it wakes up."""
 
@@ -89,11 +90,18 @@ def _wait_until_in_sync(world: World) -> None:
     admin = AdminClient({**world.kafka.librdkafka(), "log_level": 0})
     deadline = time.monotonic() + IN_SYNC_S
     while time.monotonic() < deadline:
-        topics = admin.list_topics(timeout=10).topics.values()
-        if all(len(p.isrs) == len(p.replicas) for topic in topics for p in topic.partitions.values()):
+        if _is_in_sync(admin):
             return
         time.sleep(0.2)
     raise NoRecovery(f"the brokers are not in sync after {IN_SYNC_S:.0f} s")
+
+
+def _is_in_sync(admin: AdminClient) -> bool:
+    try:
+        topics = admin.list_topics(timeout=10).topics.values()
+    except KafkaException:  # nobody answers yet
+        return False
+    return all(len(p.isrs) == len(p.replicas) for topic in topics for p in topic.partitions.values())
 
 
 @asynccontextmanager

@@ -35,6 +35,14 @@ class Reader:
             return {}
         return dict(answer.json()) if answer.is_success else {}
 
+    async def health(self, url: str = "") -> tuple[int, dict[str, str]]:
+        """What readiness says, of the API or of the process at ``url``: status (0: no answer) and checks."""
+        try:
+            answer = await self.client.get(f"{url}/health/ready", timeout=LOOK_S)
+        except httpx.TransportError:
+            return 0, {}
+        return answer.status_code, dict(answer.json()["checks"])
+
     async def look_up(self, tenant: Tenant, ids: Sequence[Id]) -> dict[str, Any]:
         """What is shown of signals of one tenant: ``items`` and ``missing``."""
         items = [{"source": identity.source, "id": identity.id} for identity in ids]

@@ -35,8 +35,8 @@ async def play(stage: Stage) -> Finding:
     try:
         while time.monotonic() < due:
             await asyncio.sleep(min(SAMPLE_S, max(0.0, due - time.monotonic())))
-            answer = await stage.reader.client.get("/health/ready")
-            seen.ready.append(answer.status_code)
+            status, _ = await stage.reader.health()
+            seen.ready.append(status)
             world.children.sample_memory()
         seen.accepted = stage.ledger.accepted.total() - before
     finally:

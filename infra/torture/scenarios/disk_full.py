@@ -41,15 +41,16 @@ async def play(stage: Stage) -> Finding:
     try:
 
         async def is_said() -> bool:
-            return find(record) is None and await _health(stage) != httpx.codes.OK
+            status, _ = await stage.reader.health()
+            return find(record) is None and status != httpx.codes.OK
 
         await until(is_said, NOTICED_S)
         before = Counter(ledger.answers)
         due = time.monotonic() + FULL_S
         while time.monotonic() < due:
-            answer = await stage.reader.client.get("/health/ready")
-            seen.ready.append(answer.status_code)
-            seen.kafka.append(str(answer.json()["checks"]["kafka"]))
+            status, checks = await stage.reader.health()
+            seen.ready.append(status)
+            seen.kafka.append(checks.get("kafka", "no answer"))
             await asyncio.sleep(1)
         seen.answers = Counter(ledger.answers) - before
     finally:
@@ -57,10 +58,6 @@ async def play(stage: Stage) -> Finding:
         await asyncio.to_thread(world.start_servers)
     await stage.probes.flow()
     return judge(seen)
-
-
-async def _health(stage: Stage) -> int:
-    return (await stage.reader.client.get("/health/ready")).status_code
 
 
 def judge(seen: Full) -> Finding:

@@ -71,13 +71,11 @@ async def _restart(stage: Stage, balancer: Balancer, name: str) -> None:
 
 
 async def _ready(stage: Stage, name: str) -> None:
-    url = f"http://127.0.0.1:{stage.world.children.port(name)}/health/ready"
+    url = f"http://127.0.0.1:{stage.world.children.port(name)}"
 
     async def is_ready() -> bool:
-        try:
-            return (await stage.reader.client.get(url)).is_success
-        except httpx.TransportError:
-            return False
+        status, _ = await stage.reader.health(url)
+        return status == httpx.codes.OK
 
     await until(is_ready)
 
