@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from cli import torture
+from cli.errors import CommandError
 from infra.torture import fixes
 from infra.torture.scenarios import (
     SCENARIOS,
@@ -83,6 +85,14 @@ BROKEN: tuple[tuple[str, dict[str, Any], str], ...] = (
 
 def test_every_scenario_is_judged_here() -> None:
     assert set(WHOLE) == set(SCENARIOS) == {name for name, _, _ in BROKEN}
+
+
+def test_the_command_knows_the_scenarios_by_name() -> None:
+    assert torture._scenarios("") == ()
+    assert torture._scenarios("overload") == ("overload",)
+    assert torture._scenarios("all") == tuple(SCENARIOS)
+    with pytest.raises(CommandError, match="no scenario is called 'nothing'"):
+        torture._scenarios("nothing")
 
 
 @pytest.mark.parametrize("name", WHOLE)
