@@ -34,7 +34,6 @@ def command(
     .incidents/torture/<seed>.
     """
     import signal
-    import sys
     from pathlib import Path
 
     from cli.errors import CommandError
@@ -70,7 +69,7 @@ def command(
     outcome = torture(plan, lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True))
     _show(outcome)
     if results:
-        Path(results).write_text(report.markdown(outcome, f"incidents {' '.join(sys.argv[1:])}"))
+        Path(results).write_text(report.markdown(outcome))
     if outcome.violations:
         for line in report.violations(outcome):
             console.print(line, style="red", markup=False, highlight=False, soft_wrap=True)

@@ -9,7 +9,7 @@ from infra.torture.faults import faults
 from infra.torture.run import Plan, torture
 from tests.harness.stack import free_offset
 
-pytestmark = [pytest.mark.stack, pytest.mark.faults, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.stack, pytest.mark.longest, pytest.mark.timeout(600)]
 SEED = 1
 
 
