@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from infra.torture.run import Outcome
+    from infra.torture.plan import Outcome
 
 
 def command(
@@ -40,7 +40,8 @@ def command(
     from cli.output import print_json, standard_error
     from infra.torture import report
     from infra.torture.faults import faults
-    from infra.torture.run import Plan, torture
+    from infra.torture.plan import Plan
+    from infra.torture.run import torture
     from streams.runtime.logging import configure
 
     configure("torture", "CRITICAL")

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from infra.torture.arena import Arena, Fault
 from infra.torture.faults import faults
+from infra.torture.plan import Outcome, Plan
 from infra.torture.planted import PLANTED, Planted
-from infra.torture.run import Outcome, Plan, torture
+from infra.torture.run import torture
 
 STEPS = 2
 QUIET_S, RECOVERY_S = 30.0, 40.0

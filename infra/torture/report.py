@@ -11,7 +11,8 @@ from typing import Any
 import orjson
 
 from infra.torture.evidence import SMALLEST
-from infra.torture.run import Outcome, Plan, home_of
+from infra.torture.plan import Outcome, Plan
+from infra.torture.run import home_of
 
 Row = tuple[str, ...]
 

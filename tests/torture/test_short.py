@@ -6,7 +6,8 @@ import pytest
 
 from infra.torture import report
 from infra.torture.faults import faults
-from infra.torture.run import Plan, torture
+from infra.torture.plan import Plan
+from infra.torture.run import torture
 from tests.harness.stack import free_offset
 
 pytestmark = [pytest.mark.stack, pytest.mark.longest, pytest.mark.timeout(600)]
