@@ -69,7 +69,8 @@ def _lost_theirs(world: World) -> list[str]:
     return [
         f"their {one.field} {one.value!r} was lost to {one.by!r}"
         for one in world.provider.lost
-        if (one.external_id, one.field, one.value) not in known and (one.external_id, one.field) not in raced
+        if not world.provider.tickets[one.external_id].deleted
+        and (one.external_id, one.field, one.value) not in known and (one.external_id, one.field) not in raced
     ]
 
 

@@ -147,10 +147,15 @@ class World:
             command = ResolveConflict(link.follows, link.ticket_id, one.external_field, side, "user:ada")
             self.send(command)
 
-    def relink(self, place: int) -> None:
-        """A person wants a ticket again after it was lost."""
-        if not self.incident(place).merged_into:
+    def tamper(self, place: int, what: str) -> None:
+        """A person copies or deletes a ticket, or wants one again after it was lost."""
+        live = self.provider.live()
+        if what == "relink" and not self.incident(place).merged_into:
             self.send(LinkTicket(self.incident(place).id, "int_1", "user:ada"))
+        elif what == "copy" and live and len(self.provider.tickets) < 6:
+            self.provider.copy(live[place % len(live)].external_id)
+        elif what == "delete" and live and place < 2:
+            self.provider.delete(live[place % len(live)].external_id)
 
     def restart(self) -> None:
         """The orchestrator dies and restores its state from what it wrote."""
