@@ -8,8 +8,9 @@ from streams.domain.commands import Command
 from streams.domain.envelope import Envelope
 from streams.domain.events import Event
 from streams.domain.signals import ProviderIngested, Signal
+from streams.domain.tickets import TicketObserved
 
-Data = Signal | ProviderIngested | Command
+Data = Signal | ProviderIngested | TicketObserved | Command
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from streams.domain.recording import Recorder
 from streams.domain.rules import RuleSet
 from streams.domain.signals import SEVERITIES, ProviderIngested, Signal
 from streams.domain.state import ONLY, Outcome, Preferences, Subscription, TenantState
+from streams.domain.tickets import TicketObserved
 
 Disposition = Literal["decided", "duplicate", "refused", "accepted", "rejected", "answered"]
 
@@ -39,7 +40,7 @@ def decide(state: TenantState, message: Message) -> Decision:
     now = _advance(state, message)
     recorder = Recorder(state, message, now)
     data = message.data
-    if isinstance(data, Signal | ProviderIngested):
+    if isinstance(data, Signal | ProviderIngested | TicketObserved):
         identity = alerts.identity(message.envelope)
         if identity in state.known:
             return Decision("duplicate", [])
@@ -48,7 +49,7 @@ def decide(state: TenantState, message: Message) -> Decision:
             if data.severity not in SEVERITIES or data.status not in {"firing", "resolved"}:
                 raise InvalidEvent("invalid-signal", f"severity {data.severity!r}, status {data.status!r}")
             alerts.decide(state, message, data, recorder)
-        else:
+        elif isinstance(data, ProviderIngested):
             _ingest(state, message, data, recorder)
         return Decision("decided", recorder.facts)
     return _command(state, message, data, recorder)
