@@ -60,6 +60,8 @@ class FakeJira:
                 Route(f"{api}/user/search", self._guarded("users", self._users)),
                 Route(f"{api}/search", self._gone, methods=["GET", "POST"]),
                 Route(f"{api}/search/jql", self._guarded("search", self._search), methods=["GET", "POST"]),
+                Route(f"{api}/status", self._guarded("statuses", self._statuses)),
+                Route(f"{api}/issue/bulkfetch", self._guarded("bulkfetch", self._bulkfetch), methods=["POST"]),
                 Route(f"{api}/issue", self._guarded("create", self._create), methods=["POST"]),
                 Route(issue, self._guarded("get", self._get)),
                 Route(issue, self._guarded("edit", self._edit), methods=["PUT"]),
@@ -130,6 +132,16 @@ class FakeJira:
         more = {} if is_last else {"nextPageToken": base64.urlsafe_b64encode(str(offset + limit).encode()).decode()}
         return JSONResponse({"issues": shown, "isLast": is_last, **more})
 
+    async def _statuses(self, request: Request) -> Response:
+        del request
+        return JSONResponse([one.shown() for one in workflow.STATUSES])
+
+    async def _bulkfetch(self, request: Request) -> Response:
+        given = await json_object(request)
+        found = [one for key in given["issueIdsOrKeys"][:100] if (one := self._store.get("issue", key))]
+        shown = [_shown(one, given.get("fields", ["*navigable"])) for one in found]
+        return JSONResponse({"issues": shown, "issueErrors": []})
+
     async def _create(self, request: Request) -> Response:
         issue = self.issues.create(await json_object(request), fields.SELF)
         return JSONResponse({"id": issue["id"], "key": issue["key"], "self": f"{request.url}/{issue['id']}"}, 201)
@@ -179,7 +191,9 @@ class FakeJira:
 def _shown(issue: Issue, names: list[str]) -> dict[str, Any]:
     """An issue with the fields that were asked for."""
     everything = bool({"*all", "*navigable"} & set(names))
-    found = {name: value for name, value in issue["fields"].items() if everything or name in names}
+    comments = {"comments": issue["comments"], "total": len(issue["comments"])}
+    known = {**issue["fields"], "comment": comments}
+    found = {name: value for name, value in known.items() if everything or name in names}
     return {"id": issue["id"], "key": issue["key"], **({"fields": found} if names else {})}
 
 

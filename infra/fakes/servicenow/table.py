@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -31,7 +31,7 @@ class Change:
     operation: str
     record: Record
     changed: tuple[str, ...]
-    journal: Mapping[str, str]
+    journal: Sequence[Record]
 
 
 class IncidentTable:
@@ -82,7 +82,7 @@ class IncidentTable:
             trace = {"sys_id": f"{sys_id[:16]}{sys_id[:16]}", "documentkey": sys_id, "tablename": "incident"}
             self._store.put("sys_audit_delete", sys_id, trace | {"sys_created_on": self._now(), "sys_created_by": user})
             self._store.count("effect:deleted")
-        self._on_change(Change("delete", record, (), {}))
+        self._on_change(Change("delete", record, (), ()))
 
     def get(self, sys_id: str) -> Record:
         """A record; raises ``Refused`` 404."""
@@ -115,17 +115,17 @@ class IncidentTable:
         for column, states in (("resolved_at", _NEEDS_CLOSE), ("closed_at", frozenset({fields.CLOSED}))):
             after[column] = (before[column] or now) if after["state"] in states else ""
         self._store.put("incident", after["sys_id"], after)
-        written = _journal(values)
-        for element, value in written.items():
-            self._append(after["sys_id"], element, value, user, now)
+        written = [self._append(after["sys_id"], *entry, user, now) for entry in _journal(values).items()]
         changed = tuple(sorted(column for column in fields.WRITABLE if before[column] != after[column]))
         return Change(operation, after, changed, written)
 
-    def _append(self, sys_id: str, element: str, value: str, user: str, now: str) -> None:
+    def _append(self, sys_id: str, element: str, value: str, user: str, now: str) -> Record:
         id_ = hashlib.sha256(f"journal:{self._store.count('sequence:journal')}".encode()).hexdigest()[:32]
         entry = {"sys_id": id_, "element_id": sys_id, "name": "incident", "element": element, "value": value}
-        self._store.put("sys_journal_field", id_, entry | {"sys_created_on": now, "sys_created_by": user})
+        entry |= {"sys_created_on": now, "sys_created_by": user}
+        self._store.put("sys_journal_field", id_, entry)
         self._store.count(f"effect:{element}")
+        return entry
 
     def _now(self) -> str:
         return datetime.fromtimestamp(int(self._clock()), UTC).strftime("%Y-%m-%d %H:%M:%S")

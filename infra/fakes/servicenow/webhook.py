@@ -23,7 +23,7 @@ def body(change: Change) -> dict[str, Any]:
         "sys_updated_by": record["sys_updated_by"],
         "changed": list(change.changed),
         "record": record,
-        "journal": dict(change.journal),
+        "journal": list(change.journal),
     }
 
 
