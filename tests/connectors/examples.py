@@ -80,6 +80,20 @@ SIGNED: Mapping[str, Sign] = {
     "jira": jira_updated,
 }
 
+
+def signed_anew(connector: str, body: bytes, secret: str) -> dict[str, str]:
+    """The headers of the connector's genuine delivery, for another body."""
+    headers = SIGNED[connector](secret)[1]
+    match connector:
+        case "pagerduty":
+            headers["X-PagerDuty-Signature"] = pagerduty.signatures(body, [secret])
+        case "servicenow":
+            headers |= servicenow.sign(body, secret)
+        case "jira":
+            headers |= jira.sign(body, secret)
+    return headers
+
+
 CONFIGS: Mapping[str, Mapping[str, Any]] = {
     "servicenow": {"base_url": "https://acme.service-now.com", "username": "incidents"},
     "jira": {"base_url": "https://acme.atlassian.net", "email": "incidents@acme.example", "project": "OPS"},
