@@ -28,18 +28,19 @@ WHERE p.integration_id = due.integration_id
 RETURNING p.integration_id, p.tenant_id, p.failures, coalesce(c.updated_at, 0) AS updated_at,
           coalesce(c.external_id, '') AS external_id, coalesce(c.began, 0) AS began
 """
-_RENEW: Final = """
-UPDATE ops.polls SET leased_until = now() + make_interval(secs => %(lease_s)s)
-WHERE integration_id = %(integration)s AND leased_by = %(owner)s
-RETURNING integration_id
-"""
 _SAVE: Final = """
-INSERT INTO ops.poll_cursors AS c (integration_id, tenant_id, updated_at, external_id, began)
-VALUES (%(integration)s, %(tenant)s, %(updated_at)s, %(external_id)s, %(began)s)
-ON CONFLICT (integration_id) DO UPDATE
-SET updated_at = excluded.updated_at, external_id = excluded.external_id, began = excluded.began
-WHERE (c.updated_at, c.external_id, c.began)
-  IS DISTINCT FROM (excluded.updated_at, excluded.external_id, excluded.began)
+WITH held AS (
+  UPDATE ops.polls SET leased_until = now() + make_interval(secs => %(lease_s)s)
+  WHERE integration_id = %(integration)s AND leased_by = %(owner)s
+  RETURNING integration_id, tenant_id),
+saved AS (
+  INSERT INTO ops.poll_cursors AS c (integration_id, tenant_id, updated_at, external_id, began)
+  SELECT integration_id, tenant_id, %(updated_at)s, %(external_id)s, %(began)s FROM held
+  ON CONFLICT (integration_id) DO UPDATE
+  SET updated_at = excluded.updated_at, external_id = excluded.external_id, began = excluded.began
+  WHERE (c.updated_at, c.external_id, c.began)
+    IS DISTINCT FROM (excluded.updated_at, excluded.external_id, excluded.began))
+SELECT integration_id FROM held
 """
 _FINISH: Final = """
 UPDATE ops.polls
@@ -99,14 +100,15 @@ async def lease(connection: AsyncConnection, owner: str, limit: int, lease_s: fl
 
 async def save(connection: AsyncConnection, owner: str, leased: Leased, cursor: Cursor, lease_s: float) -> bool:
     """Remember how far the list was read and hold on to it; false when somebody else has taken it over."""
-    key = {"integration": leased.integration_id, "owner": owner}
-    async with connection.transaction():
-        renewed = await connection.execute(_RENEW, {**key, "lease_s": lease_s})
-        if await renewed.fetchone() is None:
-            return False
-        place = {"updated_at": cursor.updated_at, "external_id": cursor.external_id, "began": cursor.began}
-        await connection.execute(_SAVE, {**key, **place, "tenant": leased.tenant_id})
-    return True
+    arguments = {
+        "integration": leased.integration_id,
+        "owner": owner,
+        "lease_s": lease_s,
+        "updated_at": cursor.updated_at,
+        "external_id": cursor.external_id,
+        "began": cursor.began,
+    }
+    return await (await connection.execute(_SAVE, arguments)).fetchone() is not None
 
 
 async def finish(connection: AsyncConnection, owner: str, integration_id: str, delay_s: float, error: str = "") -> None:
