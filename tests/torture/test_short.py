@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 from infra.torture import report
@@ -16,9 +14,7 @@ SEED = 1
 
 
 def test_nothing_is_lost_and_nothing_is_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(
-        "INCIDENTS_PORT_OFFSET", os.environ.get("INCIDENTS_TEST_PORT_OFFSET") or str(free_offset("torture"))
-    )
+    monkeypatch.setenv("INCIDENTS_PORT_OFFSET", str(free_offset("torture")))
     outcome = torture(Plan(0, SEED, together=True, breather_s=0.2), print)
     report.keep_if_failed(outcome)
     assert not report.violations(outcome), report.violations(outcome)
