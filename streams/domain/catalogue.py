@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from streams.domain import commands, events, signals
+from streams.domain.tickets import TICKET_OBSERVED, TicketObserved
 
 Topic = Literal["incident-intake", "incident-events", "outbox-intents", "command-results"]
 
@@ -44,6 +45,7 @@ def _event(name: str, data: type) -> MessageSpec:
 CATALOGUE: tuple[MessageSpec, ...] = (
     MessageSpec(SIGNAL, signals.Signal, ("incident-intake",)),
     MessageSpec(PROVIDER_INGESTED, signals.ProviderIngested, ("incident-intake", "incident-events")),
+    MessageSpec(TICKET_OBSERVED, TicketObserved, ("incident-intake",)),
     _command("declare", commands.Declare),
     _command("acknowledge", commands.Acknowledge),
     _command("change_state", commands.ChangeState),
