@@ -70,7 +70,8 @@ def _lost_theirs(world: World) -> list[str]:
         f"their {one.field} {one.value!r} was lost to {one.by!r}"
         for one in world.provider.lost
         if not world.provider.tickets[one.external_id].deleted
-        and (one.external_id, one.field, one.value) not in known and (one.external_id, one.field) not in raced
+        and (one.external_id, one.field, one.value) not in known
+        and (one.external_id, one.field) not in raced
     ]
 
 
