@@ -62,6 +62,10 @@ torture: setup ## Kills, pauses and cuts under load (STEPS=100 SEED=1 BROKERS=1 
 	@$(BIN)/incidents torture --steps $(or $(STEPS),100) --seed $(or $(SEED),1) --brokers $(or $(BROKERS),1) \
 	  --at-once $(or $(AT_ONCE),1) $(ARGS)
 
+.PHONY: sync-proof
+sync-proof: setup ## Random interleavings of both sides of a ticket, each checked at rest (N=10000 SEED=1)
+	@$(BIN)/python -m tests.sync.prove $(or $(N),10000) $(or $(SEED),1)
+
 .PHONY: check
 check: setup ## Format, lint, types, import directions, catalogue: seconds, no servers
 	@$(BIN)/ruff format --check .
