@@ -8,6 +8,7 @@ from typing import Literal
 
 from streams.domain.records import dataclass
 from streams.domain.signals import ProviderIngested
+from streams.domain.ticket_events import TicketEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,6 +321,7 @@ IncidentEvent = (
     | EffectDelivered
     | EffectFailed
     | Archived
+    | TicketEvent
 )
 """What happens to an incident."""
 
