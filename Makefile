@@ -66,6 +66,10 @@ torture: setup ## Kills, pauses and cuts under load (STEPS=100 SEED=1 BROKERS=1 
 sync-proof: setup ## Random interleavings of both sides of a ticket, each checked at rest (N=10000 SEED=1)
 	@$(BIN)/python -m tests.sync.prove $(or $(N),10000) $(or $(SEED),1)
 
+.PHONY: bench
+bench: setup ## Measure on this machine (ONLY=accept,visible QUICK=1): a table, bench/results/<date>.md, one JSON line
+	@$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY)) $(if $(filter 1,$(QUICK)),--quick) $(ARGS)
+
 .PHONY: check
 check: setup ## Format, lint, types, import directions, catalogue: seconds, no servers
 	@$(BIN)/ruff format --check .
