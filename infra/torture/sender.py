@@ -21,7 +21,7 @@ SENDERS = 12
 PATIENCE_S = 900.0
 """How long one delivery is tried; PagerDuty tries for 48 h."""
 
-PAUSE_S = 0.2
+PAUSE_S = 0.5
 REQUEST_S = 15.0
 _UNAVAILABLE = 503
 _SERVER_ERROR = 500
