@@ -16,8 +16,9 @@ Delivery = tuple[str, str]
 class Grouping:
     """Which signals stand together: incidents by id, with what the report shows of each.
 
-    ``first_alert`` is that with which an incident began, whatever became of it since. An incident that was merged into
-    another holds none; ``gone`` says where they went.
+    ``because`` has the rule, its version and the correlation key of an incident. ``first_alert`` is that with which one
+    began, whatever became of it since. An incident that was merged into another holds none; ``gone`` says where they
+    went.
     """
 
     deliveries: dict[str, list[Delivery]] = field(default_factory=lambda: defaultdict(list))
@@ -25,6 +26,8 @@ class Grouping:
     titles: dict[str, str] = field(default_factory=dict)
     spans: dict[str, tuple[int, int]] = field(default_factory=dict)
     incident_of: dict[Delivery, str] = field(default_factory=dict)
+    alert_keys: dict[Delivery, str] = field(default_factory=dict)
+    because: dict[str, tuple[str, int, str]] = field(default_factory=dict)
     first_alert: dict[str, Delivery] = field(default_factory=dict)
     gone: dict[str, str] = field(default_factory=dict)
     effects: Counter[str] = field(default_factory=Counter)
@@ -42,13 +45,21 @@ class Grouping:
         match event:
             case events.AlertsAttached(alerts):
                 for alert in alerts:
-                    self._place(subject, (alert.source, alert.id), alert.event_time)
+                    delivery = (alert.source, alert.id)
+                    self.alert_keys[delivery] = alert.alert_key
+                    self._place(subject, delivery, alert.event_time)
             case events.Declared():
                 self.numbers[subject] = event.number
                 self.titles[subject] = event.title
+                self.because[subject] = (event.rule, event.rule_version, event.correlation_key)
             case events.Merged(role="source", other=other):
                 self.gone[subject] = other
                 self._move(subject, other, self.deliveries.pop(subject, []))
+            case events.Split(role="source", other=other, alerts=alerts):
+                keys = {alert.alert_key for alert in alerts}
+                moved = [one for one in self.deliveries[subject] if self.alert_keys[one] in keys]
+                self.deliveries[subject] = [one for one in self.deliveries[subject] if self.alert_keys[one] not in keys]
+                self._move(subject, other, moved)
             case events.Linked(role="cause"):
                 self.families += 1
             case events.Flapping(state="started"):

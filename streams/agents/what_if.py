@@ -155,12 +155,16 @@ class Run:
                 | commands.RecordEffect()
                 | commands.SetRuleSet()
                 | commands.ChangeRuleSet()
+                | commands.ApplyRules()
                 | commands.Release()
             ):
                 self.simulation.left_out[TYPE_OF[type(data)]] += 1
                 return None
             case commands.Declare() | commands.SetSubscription() | commands.SetPreferences():
                 return message
+            case commands.Merge(by_rules=by_rules) | commands.Split(by_rules=by_rules) if by_rules:
+                self.simulation.left_out[TYPE_OF[type(data)]] += 1
+                return None
             case _ if hasattr(data, "incident_id"):
                 return self._aim_command(message)
             case _:
