@@ -13,6 +13,7 @@ COLOURS = {
     "dispatcher": 35,
     "scheduler": 33,
     "archiver": 31,
+    "poller": 92,
     "simulator": 37,
     "api": 34,
     "supervisor": 1,

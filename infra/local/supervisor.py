@@ -66,7 +66,8 @@ PROCESSES = (
     ProcessSpec("dispatcher", 3, _command("dispatcher")),
     ProcessSpec("scheduler", 4, _command("scheduler")),
     ProcessSpec("archiver", 5, _command("archiver")),
-    ProcessSpec("simulator", 6, _command("simulator")),
+    ProcessSpec("poller", 6, _command("poller")),
+    ProcessSpec("simulator", 7, _command("simulator")),
     ProcessSpec("api", None, _command("api")),
 )
 

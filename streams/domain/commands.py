@@ -13,6 +13,8 @@ from typing import Literal
 from streams.domain.correlation import Rule
 from streams.domain.events import External, SplitAlert
 from streams.domain.rules import Dependency, SeverityRule, Silence
+from streams.domain.ticket_commands import SetMapping, TicketCommand
+from streams.domain.tickets import RecordTicket
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,4 +277,7 @@ Command = (
     | ApplyRules
     | SetPreferences
     | Release
+    | SetMapping
+    | RecordTicket
+    | TicketCommand
 )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from streams.domain.signals import ProviderIngested
+from streams.domain.ticket_events import TicketEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,6 +351,7 @@ IncidentEvent = (
     | EffectDelivered
     | EffectFailed
     | Archived
+    | TicketEvent
 )
 """What happens to an incident."""
 
