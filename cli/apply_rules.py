@@ -109,22 +109,20 @@ def _carry_out(plan: Plan, span: SpanOf, timeout: float) -> int:
     from cli.commanding import actor, send
     from cli.output import standard_error
     from streams.domain.commands import ApplyRules
-    from streams.domain.envelope import derive_id
 
     name, _, version = plan.rule_set.rpartition(":")
 
     def note(stage: Any) -> None:
         counts = plan.count("merge"), plan.count("split"), len(plan.left)
         about = ApplyRules(name, int(version), plan.plan_id, stage, actor(), span.since, span.until, *counts)
-        send(span.tenant, about, timeout, derive_id("apply-rules", span.tenant, plan.plan_id, stage))
+        send(span.tenant, about, timeout)
 
     note("started")
     made: dict[str, str] = {}
     with standard_error().status("") as status:
         for place, step in enumerate(plan.steps):
             status.update(f"{place} of {len(plan.steps)} steps")
-            id_ = derive_id("apply-rules", span.tenant, plan.plan_id, str(place))
-            result = send(span.tenant, plan.command(place, made, actor()), timeout, id_)
+            result = send(span.tenant, plan.command(place, made, actor()), timeout)
             if step.change == "split":
                 made[step.into] = result.incident_id
     note("finished")

@@ -21,11 +21,11 @@ def actor() -> str:
     return f"user:{getpass.getuser()}"
 
 
-def send(tenant: str, command: Command, timeout: float, id_: str = "") -> CommandAccepted:
+def send(tenant: str, command: Command, timeout: float) -> CommandAccepted:
     """Carry a command out; raises ``CommandError`` when it is refused or no answer comes.
 
-    Without an ``id_`` it is a new command each time: going back to a former configuration within a day must not be
-    answered with its first outcome.
+    It is a new command each time: going back to a former configuration within a day, or trying again what was refused,
+    must not be answered with the first outcome.
     """
     import uuid
 
@@ -37,7 +37,7 @@ def send(tenant: str, command: Command, timeout: float, id_: str = "") -> Comman
     from streams.runtime.commanding import NoAnswer, carry_out
     from streams.runtime.settings import KafkaSettings
 
-    envelope = Envelope(id_ or str(uuid.uuid4()), "/cli", TYPE_OF[type(command)], tenant)
+    envelope = Envelope(str(uuid.uuid4()), "/cli", TYPE_OF[type(command)], tenant)
     try:
         result = carry_out(KafkaSettings(), envelope, command, timeout)
     except NoAnswer as error:

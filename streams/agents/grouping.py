@@ -36,8 +36,12 @@ class Grouping:
 
     @property
     def incidents(self) -> int:
-        """How many there are, those that were merged into others left out."""
-        return len(self.numbers) - len(self.gone)
+        """How many there are, those that were merged into others left out.
+
+        One that began before the record that was read is known only by the alerts that it was given since.
+        """
+        holding = {incident for incident, deliveries in self.deliveries.items() if deliveries}
+        return len((holding | self.numbers.keys()) - self.gone.keys())
 
     def take(self, envelope: Envelope, event: events.Event) -> None:
         """Add an event of the record, or of the simulation."""

@@ -2,8 +2,8 @@
 
 Nothing here can write: there is no producer and no database, only records that were read. A person's command is aimed
 at the simulated incident that holds the first alert of the incident that it named; recorded timers, results of effects
-and what was seen of tickets are left out, configuration of correlation too. Timers fire as the simulated incidents set them. The same input
-gives the same report.
+and what was seen of tickets are left out, configuration of correlation too. Timers fire as the simulated incidents set
+them. The same input gives the same report.
 """
 
 from __future__ import annotations
