@@ -32,6 +32,9 @@ BODIES = {
     "/api/v1/alerts/lookup": {"items": [{"source": "s", "id": "i"}]},
     "/api/v1/subscriptions/{subscription_id}": {"connector": "c", "integration_id": "i", "actions": {}},
     "/api/v1/preferences": {},
+    "/api/v1/rules": {"rules": "x"},
+    "/api/v1/rules/{change}": {"name": "x", "version": 1},
+    "/api/v1/what-ifs": {"rules": "x"},
     "/api/v1/tokens": {"name": "n", "role": "viewer"},
     "/api/v1/tokens/{token_id}/rotate": {},
 }
@@ -68,6 +71,8 @@ def test_every_route_asks(refusing: httpx.Client, method: str, path: str) -> Non
         incident_id="0b9c7c5e-3f55-5a53-9c0f-7f1f5e6a1c11",
         subscription_id="s",
         token_id="t",
+        change="promote",
+        job_id="0b9c7c5e-3f55-5a53-9c0f-7f1f5e6a1c11",
         command_id="0b9c7c5e-3f55-5a53-9c0f-7f1f5e6a1c11",
     )
     body = BODIES.get(path, {}) if method != "GET" else None
