@@ -31,13 +31,13 @@ prerequisites:
 
 $(READY): pyproject.toml requirements-dev.lock | prerequisites
 	@echo "setting up $(VENV) from requirements-dev.lock"
-	@"$(PYTHON)" -m venv --clear $(VENV)
+	@[ -x $(BIN)/pip ] || "$(PYTHON)" -m venv --clear $(VENV)
 	@$(BIN)/pip install --quiet --require-hashes -r requirements-dev.lock
 	@$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
 .PHONY: setup
-setup: $(READY) ## Make the virtual environment (only when a lock file has changed)
+setup: $(READY) ## Make the virtual environment, or bring it to what the lock file names
 
 .PHONY: up
 up: setup ## Start Kafka, PostgreSQL and the S3 server of this folder
@@ -84,7 +84,7 @@ check: setup ## Format, lint, types, import directions, catalogue: seconds, no s
 
 .PHONY: test
 test: check ## Everything that CI runs: check, then the tests (ARGS="-k word" for some, FAULTS=1: with whole-stack kills)
-	@$(BIN)/pytest -n $(or $(PROCESSES),3) --dist loadfile --no-loadscope-reorder $(if $(filter 1,$(FAULTS)),,-m "not faults") $(ARGS)
+	@$(BIN)/pytest -n $(or $(PROCESSES),3) --dist loadfile $(if $(filter 1,$(FAULTS)),,-m "not faults") $(ARGS)
 
 .PHONY: format
 format: setup ## Rewrite the code as the formatter and the fixable lints want it

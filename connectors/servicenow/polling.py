@@ -7,6 +7,7 @@ from typing import Any
 
 from connectors.kit.http import Answer
 from connectors.kit.intake import as_object
+from connectors.kit.markers import is_ticket_marker
 from connectors.kit.outcome import PermanentFailure
 from connectors.kit.tickets import Cursor, Failure, Note, Page, Ticket
 from connectors.servicenow import queries
@@ -31,7 +32,7 @@ async def page(at: Instance, cursor: Cursor, limit: int, now: int) -> Page | Fai
     keys = [(one.updated_at, one.external_id) for one in found]
     if keys != sorted(keys) or any(one.updated_at < since.updated_at // 1000 * 1000 for one in found):
         return PermanentFailure("the instance did not understand the query for changes")
-    tickets = [one for one in found if one.marker.startswith(queries.MARKED)]
+    tickets = [one for one in found if is_ticket_marker(one.marker)]
     notes = await _notes(at, tickets, began)
     if not isinstance(notes, list):
         return notes

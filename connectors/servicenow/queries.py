@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import quote, urlencode
 
+from connectors.kit.markers import TICKET_MARK
 from connectors.kit.tickets import Cursor
 from connectors.servicenow.config import ServiceNowConfig
 from connectors.servicenow.records import PLATFORM, raw_time
@@ -16,8 +17,6 @@ from connectors.servicenow.records import PLATFORM, raw_time
 INCIDENT: Final = "/api/now/table/incident"
 JOURNAL: Final = "/api/now/table/sys_journal_field"
 DELETED: Final = "/api/now/table/sys_audit_delete"
-MARKED: Final = "inc-"
-"""How markers begin (ADR 0007)."""
 
 
 def record(config: ServiceNowConfig, external_id: str = "") -> str:
@@ -39,8 +38,8 @@ def with_marker(config: ServiceNowConfig, marker: str) -> str:
 
 
 def changed(config: ServiceNowConfig, cursor: Cursor, limit: int) -> str:
-    """Records with a marker that changed after the cursor, by time of change and id (a keyset: no page is skipped)."""
-    marked, at = f"correlation_idSTARTSWITH{MARKED}", raw_time(cursor.updated_at)
+    """Records with a marker that changed after the cursor: a keyset by time of change and id."""
+    marked, at = f"correlation_idSTARTSWITH{TICKET_MARK}", raw_time(cursor.updated_at)
     after = f"{marked}^sys_updated_on>={at}"
     if cursor.external_id:
         same_second = f"{marked}^sys_updated_on={at}^sys_id>{_value(cursor.external_id)}"

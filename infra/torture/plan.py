@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 
 from infra.torture.arena import Fault
 from infra.torture.evidence import Finding
 from infra.torture.faults import faults
+from infra.torture.load import REPEATED
 from infra.torture.quiet import LIMIT_S as QUIET_S
 from infra.torture.waiting import LIMIT_S as RECOVERY_S
 
@@ -24,7 +25,9 @@ class Plan:
     steps: int
     seed: int
     kinds: tuple[Fault, ...] = field(default_factory=faults)
+    _: KW_ONLY
     rate: float = 10.0
+    repeated: float = REPEATED
     brokers: int = 1
     planted: tuple[str, ...] = ()
     breather_s: float = 0.5
