@@ -104,7 +104,7 @@ def measure_alertmanager(command: str, count: int, size: int, seed: int) -> dict
 def _wait_shown(port: int, total: int) -> None:
     while True:
         lines = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=30).text.splitlines()
-        shown = [line for line in lines if line.startswith('alertmanager_alerts{')]
+        shown = [line for line in lines if line.startswith("alertmanager_alerts{")]
         if sum(float(line.rpartition(" ")[2]) for line in shown) >= total:
             return
         time.sleep(0.05)
