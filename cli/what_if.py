@@ -22,6 +22,7 @@ def command(
     Nothing is written anywhere but the report. People's commands are aimed at the incident that holds the first alert
     of the one that they named; what finds no target is listed. The same input gives the same bytes.
     """
+    from cli.archive import errors, histories
     from cli.errors import CommandError
     from cli.exit_codes import ExitCode
     from cli.output import standard_error
@@ -40,9 +41,10 @@ def command(
     except ValueError as error:
         raise CommandError(f"--since and --until are RFC 3339 times: {error}", ExitCode.USAGE) from error
     settings = KafkaSettings()
-    with standard_error().status("deciding the recorded signals again"):
+    with errors(), standard_error().status("deciding the recorded signals again"):
         try:
-            simulation = simulate(tenant, rule_set, intake(settings, span), record(settings, span))
+            log = histories()
+            simulation = simulate(tenant, rule_set, intake(settings, span, log), record(settings, span, log))
         except NothingThere as error:
             raise CommandError(str(error), ExitCode.NOT_FOUND) from error
     document = what_if_report.as_document(tenant, rule_set, simulation)

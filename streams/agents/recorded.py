@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,8 @@ from streams.domain.signals import Signal
 from streams.runtime.log_reader import LogReader
 from streams.runtime.partitioning import partition_of
 from streams.runtime.settings import KafkaSettings
+
+Open = Callable[[KafkaSettings, str], LogReader]
 
 
 class NothingThere(IncidentsError):  # noqa: N818
@@ -35,12 +37,12 @@ class SpanOf:
         return at >= self.since and (not self.until or at < self.until)
 
 
-def intake(settings: KafkaSettings, span: SpanOf) -> Iterator[Message]:
+def intake(settings: KafkaSettings, span: SpanOf, opened: Open = LogReader) -> Iterator[Message]:
     """The tenant's messages of the span in offset order; what cannot be decoded was dead-lettered and is left out.
 
     With a service, signals of other services are left out too. Raises ``NothingThere`` with what there is.
     """
-    for record in _records(settings, "incident-intake", span):
+    for record in _records(opened(settings, "incident-intake"), "incident-intake", span):
         at = record.timestamp()[1]
         if record.key() != span.tenant.encode() or not span.holds(at):
             continue
@@ -52,18 +54,18 @@ def intake(settings: KafkaSettings, span: SpanOf) -> Iterator[Message]:
             yield Message(envelope, data, at, "incident-intake", record.partition(), record.offset())
 
 
-def record(settings: KafkaSettings, span: SpanOf) -> Iterator[Recorded]:
+def record(settings: KafkaSettings, span: SpanOf, opened: Open = LogReader) -> Iterator[Recorded]:
     """The tenant's events and intents whose causes lie in the span."""
     for topic in ("incident-events", "outbox-intents"):
-        for stored in _records(settings, topic, span):
+        for stored in _records(opened(settings, topic), topic, span):
             if stored.key() == span.tenant.encode():
                 envelope, event = cloudevents.decode(stored.headers(), stored.value())
                 if span.holds(envelope.recordedtime or stored.timestamp()[1]):
                     yield envelope, event
 
 
-def _records(settings: KafkaSettings, topic: str, span: SpanOf) -> Iterator[Any]:
-    with LogReader(settings, topic) as reader:
+def _records(opened: LogReader, topic: str, span: SpanOf) -> Iterator[Any]:
+    with opened as reader:
         spans = reader.spans()
         number = partition_of(span.tenant.encode(), len(spans))
         starts = {number: spans[number].begin}

@@ -50,10 +50,16 @@ class Span:
 
 @dataclass(slots=True)
 class Cuts:
-    """The recorded spans of one partition in their order, and what was given up for reasons outside the decision."""
+    """The recorded spans of one partition in their order, and what was given up for reasons outside the decision.
+
+    ``erased`` has the digests of events whose data was erased; ``refused`` why a record was not taken, by its offset:
+    of one whose content was erased, that cannot be found out again.
+    """
 
     spans: list[Span] = field(default_factory=list)
     given_up: dict[int, tuple[str, str]] = field(default_factory=dict)
+    refused: dict[int, tuple[str, str]] = field(default_factory=dict)
+    erased: dict[str, str] = field(default_factory=dict)
 
     def take(self, record: Record) -> Span:
         """Note the span of a record of ``incident-events`` and return it."""
@@ -65,10 +71,14 @@ class Cuts:
                 former = self.spans[-1]
                 self.spans[-1] = Span(partition, former.first, first - 1, former.decider)
             self.spans.append(span)
+        if not envelope.datasalt:
+            self.erased[envelope.id] = envelope.datadigest
         if envelope.type == _REFUSED:
             _, refusal = cloudevents.decode(record.headers, record.value)
-            if isinstance(refusal, IntakeRefused) and refusal.reason in {BATCH_FAILED, DECISION_FAILED}:
-                self.given_up[refusal.offset] = refusal.reason, refusal.detail
+            if isinstance(refusal, IntakeRefused):
+                self.refused[refusal.offset] = refusal.reason, refusal.detail
+                if refusal.reason in {BATCH_FAILED, DECISION_FAILED}:
+                    self.given_up[refusal.offset] = refusal.reason, refusal.detail
         return span
 
 
@@ -97,6 +107,7 @@ class Redecider:
         What lies between recorded spans caused no event: it is decided for the state's sake, and its span is None.
         Raises ``OtherDecider`` and ``IntakeGap``.
         """
+        self._orchestrator.erased = cuts.erased
         records = iter(intake)
         held = next(records, None)
         for span in cuts.spans:
@@ -113,14 +124,15 @@ class Redecider:
                 if named is not None and (not batch or (batch[0].offset, batch[-1].offset) != (first, last)):
                     raise IntakeGap(f"the intake does not hold all of {named}")
                 for part in (batch,) if named is not None else _parts(batch):
-                    yield named, self.decide(part, cuts.given_up)
+                    yield named, self.decide(part, cuts)
 
-    def decide(self, batch: Sequence[Record], given_up: Mapping[int, tuple[str, str]]) -> Writes:
+    def decide(self, batch: Sequence[Record], cuts: Cuts) -> Writes:
         """Decide one batch, as the partition's owner did."""
         turn = self._orchestrator.turn(batch[0].offset, batch[-1].offset)
         for record in batch:
-            if record.offset in given_up:
-                turn.refuse(record, *given_up[record.offset])
+            known = cuts.refused if is_erased(record) else cuts.given_up
+            if record.offset in known:
+                turn.refuse(record, *known[record.offset])
                 continue
             try:
                 turn.take(record)
@@ -135,6 +147,15 @@ class Redecider:
                 self._state[key] = value
         self.position = batch[-1].offset + 1
         return writes
+
+
+ERASED_HEADER = "erased"
+"""Marks a record of the intake that could not be read and whose content was erased."""
+
+
+def is_erased(record: Record) -> bool:
+    """Whether nothing is left of an unreadable record's content."""
+    return not record.value and any(name == ERASED_HEADER for name, _ in record.headers)
 
 
 def _parts(batch: Sequence[Record]) -> Iterator[Sequence[Record]]:

@@ -158,7 +158,13 @@ class Run:
         """The message as the simulation takes it; none for what it leaves out."""
         data = message.data
         match data:
-            case commands.FireTimer() | commands.RecordEffect() | commands.SetRuleSet() | commands.Release():
+            case (
+                commands.FireTimer()
+                | commands.RecordEffect()
+                | commands.SetRuleSet()
+                | commands.Release()
+                | commands.Erase()
+            ):
                 self._simulation.left_out[TYPE_OF[type(data)]] += 1
                 return None
             case commands.Declare() | commands.SetSubscription() | commands.SetPreferences():

@@ -11,6 +11,7 @@ from projections.verify import TimelineRows
 from streams.agents import state_codec
 from streams.agents.orchestrator import EVENTS
 from streams.archive.checkpoints import BadSignature, Checkpoint, Checkpoints, Verifier
+from streams.archive.erasures import BadErasure, Erasures
 from streams.archive.files import DamagedFile
 from streams.archive.manifests import DamagedManifest, Manifest
 from streams.archive.reading import Archive
@@ -35,6 +36,7 @@ class Verified:
     tenants: int = 0
     files: int = 0
     checkpoints: int = 0
+    erasures: int = 0
     seconds: float = 0.0
     damage: list[Damage] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -49,8 +51,8 @@ def verify_archive(archive: Archive, signing: SigningSettings) -> Verified:
     """Every file, manifest and signature of an archive, and the chains of the record in it."""
     began = time.monotonic()
     found = Verified()
-    checker = RecordChecker()
     verifier = Verifier(signing)
+    checker = RecordChecker(vouched(archive, verifier, found))
     for topic, partition in archive.partitions():
         try:
             manifest = archive.manifest(topic, partition)
@@ -96,7 +98,10 @@ class Verification:
         """Verify all; ``report`` is told how many events have been checked."""
         began = time.monotonic()
         found = Verified()
-        checker = RecordChecker()
+        known = None
+        if self.archive is not None and self.verifier is not None:
+            known = vouched(self.archive, self.verifier, found)
+        checker = RecordChecker(known)
         with PartitionReader(self.kafka) as log, connect(self.database, "projector", name="verify") as connection:
             sources = Sources(self.kafka, log, self.archive)
             rows = TimelineRows(connection, self.generation)
@@ -144,6 +149,18 @@ def take(checker: RecordChecker, record: StoredRecord) -> None:
     """Check one record of ``incident-events``."""
     envelope, _, _ = cloudevents.decode_headers(record.headers)
     checker.take(envelope, record.value, f"{EVENTS}[{record.partition}]@{record.offset}")
+
+
+def vouched(archive: Archive, verifier: Verifier, found: Verified) -> dict[str, str]:
+    """What is left of the data of erased events, by event id; a bad document is named and not believed."""
+    events: dict[str, str] = {}
+    try:
+        for erased in Erasures(archive.storage, archive.prefix).verified(verifier):
+            found.erasures += 1
+            events |= erased.events
+    except BadErasure as error:
+        found.problems.append(str(error))
+    return events
 
 
 def signed(archive: Archive, partition: int, verifier: Verifier, found: Verified) -> Iterable[Checkpoint]:

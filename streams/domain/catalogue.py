@@ -55,6 +55,7 @@ CATALOGUE: tuple[MessageSpec, ...] = (
     _command("fire_timer", commands.FireTimer),
     _command("record_effect", commands.RecordEffect),
     _command("release", commands.Release),
+    _command("erase", commands.Erase),
     _config("subscription", commands.SetSubscription),
     _config("rule_set", commands.SetRuleSet),
     _config("preferences", commands.SetPreferences),

@@ -175,6 +175,19 @@ class Release:
     actor: str
 
 
+@dataclass(frozen=True, slots=True)
+class Erase:
+    """Forget a person: ``pseudonym`` takes the place of ``identifier`` in the state (see ``domain.erasing``).
+
+    The command itself is erased with the rest: what is left of it has the pseudonym in both fields.
+    """
+
+    identifier: str
+    pseudonym: str
+    actor: str
+    reason: str = ""
+
+
 Command = (
     Declare
     | Acknowledge
@@ -190,4 +203,5 @@ Command = (
     | SetRuleSet
     | SetPreferences
     | Release
+    | Erase
 )

@@ -98,6 +98,12 @@ class PartitionReader:
         first, end = self._asked(lambda: self._consumer.get_watermark_offsets(asked, timeout=_TIMEOUT_S))
         return int(first), int(end)
 
+    def offset_at(self, topic: str, partition: int, milliseconds: int) -> int:
+        """The first offset whose record is not older than the time; the end where all are."""
+        asked = [TopicPartition(topic, partition, milliseconds)]
+        (found,) = self._asked(lambda: self._consumer.offsets_for_times(asked, timeout=_TIMEOUT_S))
+        return int(found.offset) if found.offset >= 0 else self.bounds(topic, partition)[1]
+
     def read(self, topic: str, partition: int, start: int, end: int = OFFSET_END) -> Iterator[StoredRecord]:
         """The committed records from ``start`` to before ``end``, or to what is the end when it is reached.
 
