@@ -201,6 +201,7 @@ def open_archive(*, skip_damaged: bool = False) -> Archive:
 @contextmanager
 def errors() -> Iterator[None]:
     """What goes wrong on purpose becomes a message and an exit code."""
+    import psycopg
     from confluent_kafka import KafkaException
 
     from cli.errors import CommandError
@@ -215,6 +216,8 @@ def errors() -> Iterator[None]:
         raise CommandError(str(error)) from error
     except KafkaException as error:
         raise CommandError(f"Kafka: {error.args[0].str()}", ExitCode.NOT_RUNNING) from error
+    except psycopg.OperationalError as error:
+        raise CommandError(f"PostgreSQL: {error}", ExitCode.NOT_RUNNING) from error
 
 
 def _lost(text: str) -> int:

@@ -77,19 +77,12 @@ def _looked(eraser: Eraser, request: Request) -> Done:
 def _erased(eraser: Eraser, request: Request) -> Done:
     import time
 
-    import psycopg
-
     from cli.archive import errors
-    from cli.errors import CommandError
-    from cli.exit_codes import ExitCode
     from cli.output import standard_error
 
     with errors(), standard_error().status("erasing") as status:
         eraser.report = lambda what: status.update(f"erasing: {what}")
-        try:
-            return eraser.run(request, time.time_ns() // 1_000_000)
-        except psycopg.OperationalError as error:
-            raise CommandError(f"PostgreSQL: {error}", ExitCode.NOT_RUNNING) from error
+        return eraser.run(request, time.time_ns() // 1_000_000)
 
 
 def _lines(found: Done, what: str) -> list[str]:

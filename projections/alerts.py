@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
+import psycopg
+
 from projections.base import Record, bounded, instant
 from projections.connections import Connection
 from projections.decoding import jsonb
@@ -207,12 +209,22 @@ class Alerts:
         Nothing joins an incident once it is merged, so that the merges of a batch can follow all of its alerts.
         """
         written = self._staging.load(connection, final(row for record in records for row in rows(record)))
+        self._carry_out_merges(connection, records)
+        return written
+
+    def _carry_out_merges(self, connection: Connection, records: Sequence[Record]) -> None:
         for record in records:
             if isinstance(record.data, events.Merged) and record.data.role == "source":
                 envelope = record.envelope
                 connection.execute(self._move, (record.data.other, envelope.tenantid, envelope.subject))
-        return written
 
     def fill(self, connection: Connection, records: Sequence[Record]) -> int:
-        """As ``apply``: later events change earlier rows."""
-        return self.apply(connection, records)
+        """As ``apply``; rows are appended straight away unless one of them is there already, which is rare."""
+        found = final(row for record in records for row in rows(record))
+        try:
+            with connection.transaction():
+                written = self._staging.append(connection, found)
+        except psycopg.errors.UniqueViolation:
+            written = self._staging.load(connection, found)
+        self._carry_out_merges(connection, records)
+        return written

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, get_args
 
@@ -16,6 +17,7 @@ from streams.domain import events
 from streams.domain.catalogue import Topic
 from streams.domain.incident import Incident
 
+_MOST_KNOWN = 100_000
 _STATE = attrgetter(*tuple(incident_alerts.COLUMNS)[3:])
 Name = tuple[str, str]
 """Tenant and incident id."""
@@ -44,6 +46,20 @@ ON CONFLICT (tenant_id, incident_id, alert_key) DO UPDATE SET
 """
 
 
+@dataclass(slots=True)
+class Known:
+    """Incidents and alerts that were written last: a history is filled in its order, so they are wanted again."""
+
+    incidents: dict[Name, Incident] = field(default_factory=dict)
+    states: dict[Key, AlertState] = field(default_factory=dict)
+
+    def shrink(self) -> None:
+        """Keep memory bounded: forget all rather than choose."""
+        for kept in (self.incidents, self.states):
+            if len(kept) > _MOST_KNOWN:
+                kept.clear()
+
+
 class Incidents:
     """Writes ``incidents`` and ``incident_alerts``."""
 
@@ -70,6 +86,7 @@ class Incidents:
         columns = tuple(incident_alerts.COLUMNS)
         self._select_rows = _SELECT_ROWS.format(columns=", ".join(incident_rows.COLUMNS), table=rows).encode()
         self._select_states = _SELECT_STATES.format(columns=", ".join(columns), table=states).encode()
+        self._known: Known | None = None
         self._move = _MOVE.format(table=states, columns=", ".join(columns), rest=", ".join(columns[2:])).encode()
 
     def prepare(self, connection: Connection) -> None:
@@ -88,10 +105,17 @@ class Incidents:
                 connection.execute(self._move, moved)
                 self._rows.clear(connection)
                 self._states.clear(connection)
+                if self._known is not None:
+                    self._known.states.clear()
         return written
 
     def fill(self, connection: Connection, records: Sequence[Record]) -> int:
-        """As ``apply``: later events change earlier rows."""
+        """As ``apply``; what was written before is remembered, since nobody else writes these rows.
+
+        After a transaction that was rolled back a new instance must go on.
+        """
+        self._known = self._known or Known()
+        self._known.shrink()
         return self.apply(connection, records)
 
     def _apply(self, connection: Connection, records: Sequence[Record]) -> int:
@@ -112,12 +136,16 @@ class Incidents:
                 touched.update(dict.fromkeys(incident_alerts.keys(*name, data)))
         self._rows.load(connection, [incident_rows.values(incidents[name], last[name]) for name in sorted(last)])
         self._states.load(connection, [(*key, *_STATE(states[key])) for key in sorted(touched)])
+        if self._known is not None:
+            self._known.incidents.update(incidents)
+            self._known.states.update(states)
         return len(last) + len(touched)
 
-    def _load_incidents(self, connection: Connection, names: Iterable[Name]) -> dict[Name, Incident]:
-        wanted = _columns(names, 2)
+    def _load_incidents(self, connection: Connection, names: set[Name]) -> dict[Name, Incident]:
+        known = {name: one for name in names if (one := self._known.incidents.get(name))} if self._known else {}
+        wanted = _columns((name for name in names if name not in known), 2)
         found = connection.execute(self._select_rows, wanted, binary=True) if wanted[0] else ()
-        return {(row[0], row[1]): to_incident(IncidentRow(*row)) for row in found}
+        return known | {(row[0], row[1]): to_incident(IncidentRow(*row)) for row in found}
 
     def _load_states(self, connection: Connection, records: Iterable[Record]) -> dict[Key, AlertState]:
         keys = {
@@ -126,9 +154,10 @@ class Incidents:
             if isinstance(record.data, AlertEvent)
             for key in incident_alerts.keys(record.envelope.tenantid, record.envelope.subject, record.data)
         }
-        wanted = _columns(keys, 3)
+        known = {key: one for key in keys if (one := self._known.states.get(key))} if self._known else {}
+        wanted = _columns((key for key in keys if key not in known), 3)
         found = connection.execute(self._select_states, wanted, binary=True) if wanted[0] else ()
-        return {(row[0], row[1], row[2]): AlertState(*row[3:]) for row in found}
+        return known | {(row[0], row[1], row[2]): AlertState(*row[3:]) for row in found}
 
 
 def _excluded(columns: Iterable[str], key_length: int) -> str:

@@ -14,7 +14,7 @@ from streams.domain.errors import IncidentsError, InvalidEvent, UnknownSchema
 from streams.runtime.log_reader import LogReader, Span
 from streams.runtime.settings import KafkaSettings
 
-BATCH = 10_000
+BATCH = 20_000
 """Records that are decoded, written and committed together."""
 
 

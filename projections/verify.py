@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
@@ -23,9 +23,14 @@ _DATA = _NAMES.index("data")
 
 
 class TimelineRows:
-    """The rows of a generation of ``timeline_entries`` (0: the active one), next to the events as they come."""
+    """The rows of a generation of ``timeline_entries`` (0: the active one), next to the events as they come.
 
-    def __init__(self, connection: Connection, generation: int = 0) -> None:
+    ``holds`` says which tenants' events will come; rows of others are not asked for.
+    """
+
+    def __init__(
+        self, connection: Connection, generation: int = 0, holds: Callable[[str], bool] = lambda _: True
+    ) -> None:
         self._connection = connection
         name = ("read_data", f"timeline_entries_g{generation}") if generation else ("read", "timeline_entries")
         table = sql.Identifier(*name)
@@ -35,7 +40,8 @@ class TimelineRows:
             " JOIN {table} e USING (tenant_id, tenantsequence)"
         ).format(columns=columns, table=table)
         self._heads = sql.SQL("SELECT tenant_id, max(tenantsequence) FROM {} GROUP BY 1").format(table)
-        self._last: dict[str, int] = dict(connection.execute(self._heads).fetchall())
+        found = connection.execute(self._heads).fetchall()
+        self._last: dict[str, int] = {tenant: last for tenant, last in found if holds(tenant)}
         self._seen: dict[str, int] = {}
         self._batch: list[Record] = []
         self._bad: dict[str, str] = {}

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from streams.agents import state_codec
 from streams.agents.orchestrator import EVENTS, Orchestrator
 from streams.codec import cloudevents
 from streams.domain.batch import DECIDER
 from streams.domain.catalogue import BY_TYPE
 from streams.domain.errors import IncidentsError, InvalidEvent
 from streams.domain.events import IntakeRefused
+from streams.domain.state import digests_of
 from streams.runtime.partition import BATCH_FAILED, DECISION_FAILED, POSITION
 from streams.runtime.ports import Record, Write, Writes
 from streams.runtime.settings import KafkaSettings
@@ -89,7 +91,7 @@ class Redecider:
         self, kafka: KafkaSettings, partition: int, items: Mapping[bytes, bytes] | None = None, position: int = 0
     ) -> None:
         self._orchestrator = Orchestrator(kafka, partition)
-        self._partition = partition
+        self.partition = partition
         self._state: dict[bytes, bytes] = dict(items or {})
         self._state.pop(POSITION, None)
         self.position = position
@@ -161,6 +163,38 @@ def is_erased(record: Record) -> bool:
 def _parts(batch: Sequence[Record]) -> Iterator[Sequence[Record]]:
     for start in range(0, len(batch), _BATCH):
         yield batch[start : start + _BATCH]
+
+
+def state_differences(ours: Mapping[bytes, bytes], theirs: Mapping[bytes, bytes]) -> list[str]:
+    """Which items of a state are not what deciding again makes of them, in words.
+
+    Ids of deliveries are kept by batch, and where a batch that caused no event ended, nobody has recorded: of them the
+    whole is compared.
+    """
+    found = []
+    kept = [{k: v for k, v in items.items() if k != POSITION and _kind(k) != "seen"} for items in (ours, theirs)]
+    for key in sorted(kept[0].keys() | kept[1].keys()):
+        if kept[0].get(key) != kept[1].get(key):
+            tenant, kind, item = state_codec.split_key(key)
+            how = "is missing" if key not in kept[1] else "should not be there" if key not in kept[0] else "was edited"
+            found.append(f"the state's {kind} {item} of {tenant} {how}")
+    if _seen(ours) != _seen(theirs):
+        found.append("the state remembers other deliveries than were decided")
+    return found
+
+
+def _kind(key: bytes) -> str:
+    return state_codec.split_key(key)[1]
+
+
+def _seen(items: Mapping[bytes, bytes]) -> set[tuple[str, bytes]]:
+    """Tenant and digest of every delivery that a state remembers."""
+    return {
+        (state_codec.split_key(key)[0], digest)
+        for key, value in items.items()
+        if key != POSITION and _kind(key) == "seen"
+        for digest in digests_of(state_codec.decode("seen", value))
+    }
 
 
 @dataclass(frozen=True, slots=True)

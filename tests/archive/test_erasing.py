@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,11 +34,11 @@ from streams.domain.message import Data
 from streams.domain.signals import ProviderIngested, Signal
 from streams.runtime.object_storage import ObjectStorage, UnknownObject
 from streams.runtime.settings import DatabaseSettings, KafkaSettings, ObjectStorageSettings
-from tests.archive.conftest import SIGNING, MakeArchiver, contents, database_settings
+from tests.archive.conftest import KEY, SIGNING, MakeArchiver, contents, database_settings
 from tests.harness.kafka import own_topics
 from tests.harness.postgres import created_database
 from tests.harness.record import check_record, read_topic, send
-from tests.harness.stack import Connections
+from tests.harness.stack import ROOT, Connections
 from tests.harness.waiting import wait_until
 from tests.harness.workers import environment, process
 from tests.projections.rebuilding import Quiet
@@ -331,3 +333,48 @@ def test_nothing_is_erased_while_projections_are_behind(
         with pytest.raises(CannotErase, match="is it running"):
             eraser.run(REQUEST, NOW)
     assert Erasures(archive.storage, archive.prefix).all() == []
+
+
+def command(
+    kafka: KafkaSettings, database: DatabaseSettings, storage: ObjectStorageSettings, *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    """`incidents erase`, in the environment of this test."""
+    env = environment(
+        kafka,
+        DATABASE_URL=database.url.get_secret_value(),
+        S3_ENDPOINT=storage.endpoint,
+        S3_ACCESS_KEY=storage.access_key,
+        S3_SECRET_KEY=storage.secret_key.get_secret_value(),
+        S3_BUCKET=storage.bucket,
+        INCIDENTS_SIGNING_KEY=KEY,
+        INCIDENTS_SECRET_KEY=KEY,
+    )
+    words = [sys.executable, "-m", "cli.main", "erase", "--tenant", TENANT, *arguments]
+    return subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_the_command_asks_first_says_what_it_did_and_what_it_cannot(
+    kafka: KafkaSettings,
+    database: DatabaseSettings,
+    archive: Archive,
+    object_storage: ObjectStorageSettings,
+    tmp_path: Path,
+) -> None:
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return command(kafka, database, object_storage, *arguments)
+
+    with running(kafka, database, tmp_path):
+        live(kafka, database)
+        assert run("nobody@example.com", "--dry-run").returncode == 7
+        assert run("x", "--dry-run").returncode == 1
+        looked = orjson.loads(run(PERSON, "--dry-run", "--json").stdout)
+        assert (looked["dry_run"], looked["pseudonym"]) == (True, "")
+        assert looked["records"][EVENTS] > 5
+        assert run(PERSON).returncode != 0, "nobody said yes"
+        assert names_anybody(kafka, archive, database)
+        done = run(PERSON, "--yes", "--reason", "request 17")
+        assert done.returncode == 0, done.stderr
+        assert "in place of the person stands erased-" in done.stdout
+        assert "not erased: what was sent to providers" in done.stdout
+        assert names_anybody(kafka, archive, database) == []
+        assert run(PERSON, "--yes").returncode == 7
