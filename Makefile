@@ -58,8 +58,9 @@ demo: setup ## Send a storm of real provider payloads and show what comes out (O
 	@exec $(BIN)/incidents demo $(if $(filter 1,$(ONCE)),--once)
 
 .PHONY: torture
-torture: setup ## Kills, pauses and cuts under load (STEPS=100 SEED=1 BROKERS=1), then every promise is checked
-	@$(BIN)/incidents torture --steps $(or $(STEPS),100) --seed $(or $(SEED),1) --brokers $(or $(BROKERS),1) $(ARGS)
+torture: setup ## Kills, pauses and cuts under load (STEPS=100 SEED=1 BROKERS=1 AT_ONCE=1), then every promise is checked
+	@$(BIN)/incidents torture --steps $(or $(STEPS),100) --seed $(or $(SEED),1) --brokers $(or $(BROKERS),1) \
+	  --at-once $(or $(AT_ONCE),1) $(ARGS)
 
 .PHONY: check
 check: setup ## Format, lint, types, import directions, catalogue: seconds, no servers
@@ -71,7 +72,7 @@ check: setup ## Format, lint, types, import directions, catalogue: seconds, no s
 
 .PHONY: test
 test: check ## Everything that CI runs: check, then the tests (ARGS="-k word" for some, FAULTS=1: with whole-stack kills)
-	@$(BIN)/pytest $(if $(filter 1,$(FAULTS)),,-m "not faults") $(ARGS)
+	@$(BIN)/pytest -n $(or $(PROCESSES),3) --dist loadfile --no-loadscope-reorder $(if $(filter 1,$(FAULTS)),,-m "not faults") $(ARGS)
 
 .PHONY: format
 format: setup ## Rewrite the code as the formatter and the fixable lints want it

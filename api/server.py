@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+from collections.abc import Iterator
 
 import uvicorn
 from fastapi import FastAPI
@@ -18,6 +20,13 @@ class Server(uvicorn.Server):
     """
 
     failure = ""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """A signal is answered by an orderly end with status 0: uvicorn would raise it again after that."""
+        with super().capture_signals():
+            yield
+            self._captured_signals.clear()
 
     async def on_tick(self, counter: int) -> bool:
         """Whether to stop: asked by uvicorn ten times a second."""

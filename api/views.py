@@ -41,6 +41,7 @@ def incident_view(row: IncidentRow) -> dict[str, Any]:
         "relation": row.relation or None,
         "rule": row.rule,
         "correlation_key": row.correlation_key,
+        "family": [{"incident_id": id_, "role": role, "service": service} for id_, role, service in row.family],
     }
 
 

@@ -34,30 +34,29 @@ def run_tests(file: File, as_json: AsJson = False) -> None:
     """Run the tests in a file against its rules, decided as the orchestrator decides; exit 1 if one fails."""
     from cli.errors import CommandError
     from cli.output import print_json
-    from streams.agents.rule_files import run_test
+    from streams.agents.rule_tests import run_test
 
     found = read_file(file)
-    results = [(one, run_test(found.rule_set, one)) for one in found.tests]
-    failed = [one.name for one, groups in results if groups != one.expect]
+    results = [(one, list(run_test(found.rule_set, one).differs(one))) for one in found.tests]
+    failed = sum(bool(differences) for _, differences in results)
     if as_json:
         shown = [
             {
                 "name": one.name,
-                "passed": groups == one.expect,
-                "expected": _sorted(one.expect),
-                "found": _sorted(groups),
+                "passed": not differences,
+                "differences": [{"of": of, "expected": wanted, "found": got} for of, wanted, got in differences],
             }
-            for one, groups in results
+            for one, differences in results
         ]
-        print_json({"tests": shown, "passed": len(results) - len(failed), "failed": len(failed)})
+        print_json({"tests": shown, "passed": len(results) - failed, "failed": failed})
     else:
-        for one, groups in results:
-            typer.echo(f"{'ok    ' if groups == one.expect else 'FAILED'} {one.name}")
-            if groups != one.expect:
-                typer.echo(f"       expected {_sorted(one.expect)}\n       found    {_sorted(groups)}")
-        typer.echo(f"{len(results) - len(failed)} passed, {len(failed)} failed")
+        for one, differences in results:
+            typer.echo(f"{'FAILED' if differences else 'ok    '} {one.name}")
+            for of, wanted, got in differences:
+                typer.echo(f"       {of}: expected {wanted}\n       {' ' * len(of)}  found    {got}")
+        typer.echo(f"{len(results) - failed} passed, {failed} failed")
     if failed:
-        raise CommandError(f"{len(failed)} of {len(results)} tests failed")
+        raise CommandError(f"{failed} of {len(results)} tests failed")
 
 
 @app.command()
@@ -88,7 +87,7 @@ def publish(
     from cli.errors import CommandError
     from cli.output import print_json
     from infra.local.environment import apply
-    from streams.agents.rule_files import run_test
+    from streams.agents.rule_tests import failed as failing
     from streams.domain.catalogue import TYPE_OF
     from streams.domain.envelope import Envelope
     from streams.domain.events import CommandRejected
@@ -96,8 +95,7 @@ def publish(
     from streams.runtime.settings import KafkaSettings
 
     found = read_file(file)
-    failed = [one.name for one in found.tests if run_test(found.rule_set, one) != one.expect]
-    if failed:
+    if failed := failing(found):
         raise CommandError(f"not published, its tests fail: {', '.join(failed)}")
     apply()
     command = found.command(f"user:{getpass.getuser()}")
@@ -143,6 +141,8 @@ def explain(
         return
     where = f"INC-{found.number} ({found.incident_id})" if found.incident_id else "in no incident"
     typer.echo(f"{found.id}\n  {found.disposition}, {where}{': ' if found.reason else ''}{found.reason}")
+    for line in found.family:
+        typer.echo(f"  the incident is {line}")
     if found.relation:
         typer.echo(f"  the incident is a {found.relation} of an earlier one")
     if found.disposition != "attached" or not found.verdicts:
@@ -170,7 +170,3 @@ def read_file(file: Path) -> RuleFile:
         raise CommandError(f"cannot read {file}: {error}", ExitCode.USAGE) from error
     except BadRules as error:
         raise CommandError("\n".join(f"{file}: {problem}" for problem in error.problems)) from error
-
-
-def _sorted(groups: frozenset[frozenset[str]]) -> list[list[str]]:
-    return sorted(sorted(group) for group in groups)

@@ -7,16 +7,23 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from infra.torture.run import Outcome
+    from infra.torture.plan import Outcome
 
 
 def command(
-    steps: Annotated[int, typer.Option(min=1, help="How many faults; the first of them are one of each kind.")] = 30,
+    steps: Annotated[int, typer.Option(min=0, help="How many faults, one of each kind first; 0: only those.")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Equal seeds give equal faults and deliveries.")] = 1,
     rate: Annotated[float, typer.Option(min=0.1, help="Deliveries a second.")] = 10.0,
     brokers: Annotated[int, typer.Option(min=1, max=3, help="Kafka nodes: 1 or 3.")] = 1,
     only: Annotated[str, typer.Option(help="Only faults whose name contains this, for looking into one kind.")] = "",
-    together: Annotated[bool, typer.Option(help="Each kind once, several at a time: the shortest whole run.")] = False,
+    at_once: Annotated[
+        int, typer.Option(min=1, help="So many faults, of different parts, are in force at the same time.")
+    ] = 1,
+    scenario: Annotated[
+        str, typer.Option(help="Play this scenario, or all: after the faults where --steps is given, else alone.")
+    ] = "",
+    minutes: Annotated[float, typer.Option(min=0.1, help="How long the database is down in its scenario.")] = 10.0,
+    previous: Annotated[str, typer.Option(help="The commit whose workers run beside this one's.")] = "HEAD~1",
     planted: Annotated[str, typer.Option(help="Plant this bug, or all one after the other: each must be caught.")] = "",
     results: Annotated[str, typer.Option(help="Also write the result as a Markdown page to this file.")] = "",
 ) -> None:
@@ -27,14 +34,14 @@ def command(
     .incidents/torture/<seed>.
     """
     import signal
-    import sys
     from pathlib import Path
 
     from cli.errors import CommandError
     from cli.output import print_json, standard_error
     from infra.torture import report
     from infra.torture.faults import faults
-    from infra.torture.run import Plan, torture
+    from infra.torture.plan import Plan
+    from infra.torture.run import torture
     from streams.runtime.logging import configure
 
     configure("torture", "CRITICAL")
@@ -48,11 +55,22 @@ def command(
     chosen = tuple(fault for fault in kinds if only in fault.name)
     if not chosen:
         raise CommandError(f"no fault is called {only!r}; there are: {', '.join(fault.name for fault in kinds)}")
-    plan = Plan(steps, seed, chosen, rate, brokers, together=together)
+    played = _scenarios(scenario)
+    plan = Plan(
+        steps,
+        seed,
+        chosen if steps or not played else (),
+        rate,
+        brokers,
+        at_once=at_once,
+        scenarios=played,
+        minutes=minutes,
+        previous=previous,
+    )
     outcome = torture(plan, lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True))
     _show(outcome)
     if results:
-        Path(results).write_text(report.markdown(outcome, f"incidents {' '.join(sys.argv[1:])}"))
+        Path(results).write_text(report.markdown(outcome))
     if outcome.violations:
         for line in report.violations(outcome):
             console.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
@@ -60,6 +78,17 @@ def command(
     print_json(report.as_json(outcome))
     if kept is not None:
         raise CommandError(f"{outcome.violations} violations; evidence and logs: {kept.parent}")
+
+
+def _scenarios(name: str) -> tuple[str, ...]:
+    """The scenario of that name, or all; none without one."""
+    from cli.errors import CommandError
+    from cli.exit_codes import ExitCode
+    from infra.torture.scenarios import SCENARIOS
+
+    if name not in {"", "all", *SCENARIOS}:
+        raise CommandError(f"no scenario is called {name!r}; there are: {', '.join(SCENARIOS)}", ExitCode.USAGE)
+    return tuple(SCENARIOS) if name == "all" else (name,) if name else ()
 
 
 def _interrupt(*_: object) -> None:

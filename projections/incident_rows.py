@@ -7,9 +7,10 @@ from datetime import datetime
 from typing import Any
 
 from projections.base import Record, SequenceGap, bounded, instant, instant_or_none, milliseconds
+from projections.decoding import jsonb
 from streams.domain import events
 from streams.domain.envelope import Envelope
-from streams.domain.incident import Incident, evolve
+from streams.domain.incident import Incident, Relative, evolve
 
 COLUMNS = {
     "tenant_id": "text",
@@ -40,6 +41,7 @@ COLUMNS = {
     "relation": "text",
     "rule": "text",
     "correlation_key": "text",
+    "family": "jsonb",
     "event_id": "text",
     "topic_partition": "int4",
     "topic_offset": "int8",
@@ -84,6 +86,7 @@ class IncidentRow:
 
     ``revision`` moves only with what people edit (it is the ETag), ``sequence`` with every event. ``firing_count``
     counts alerts that fire, ``alert_count`` signals that were attached, ``repeat_count`` those that repeated one.
+    ``family`` are the fields of ``incident.Relative``.
     """
 
     tenant_id: str
@@ -114,16 +117,26 @@ class IncidentRow:
     relation: str
     rule: str
     correlation_key: str
+    family: list[list[str]]
     event_id: str
     topic_partition: int
     topic_offset: int
+
+
+_FAMILY = tuple(COLUMNS).index("family")
+
+
+def stored(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The row of ``values`` as COPY takes it."""
+    return (*row[:_FAMILY], jsonb(row[_FAMILY]), *row[_FAMILY + 1 :])
 
 
 def to_incident(row: IncidentRow) -> Incident:
     """The incident as the domain folds it; what rows do not hold (hash, causes, externals) changes no row."""
     found: dict[str, Any] = {name: getattr(row, name) for name in _SAME}
     found.update((name, milliseconds(getattr(row, name))) for name in _TIMES)
-    return Incident(id=row.incident_id, **found)
+    family = tuple(Relative(*one) for one in row.family)  # type: ignore[arg-type]  # the roles are as they were written
+    return Incident(id=row.incident_id, family=family, **found)
 
 
 def fold(incident: Incident | None, envelope: Envelope, event: events.IncidentEvent) -> Incident:
@@ -172,6 +185,7 @@ def values(incident: Incident, last: Record) -> tuple[Any, ...]:
         incident.relation,
         incident.rule,
         incident.correlation_key,
+        [list(one) for one in incident.family],
         last.envelope.id,
         last.partition,
         last.offset,

@@ -134,7 +134,10 @@ class Incidents:
             if isinstance(data, AlertEvent):
                 incident_alerts.change(states, *name, data)
                 touched.update(dict.fromkeys(incident_alerts.keys(*name, data)))
-        self._rows.load(connection, [incident_rows.values(incidents[name], last[name]) for name in sorted(last)])
+        self._rows.load(
+            connection,
+            [incident_rows.stored(incident_rows.values(incidents[name], last[name])) for name in sorted(last)],
+        )
         self._states.load(connection, [(*key, *_STATE(states[key])) for key in sorted(touched)])
         if self._known is not None:
             self._known.incidents.update(incidents)

@@ -30,7 +30,7 @@ _SUPERSEDE = """
 UPDATE ops.timers t SET state = 'superseded'
 FROM unnest(%s::text[], %s::text[], %s::bigint[]) AS moved (tenant_id, incident_id, sequence)
 WHERE t.tenant_id = moved.tenant_id AND t.incident_id = moved.incident_id
-  AND t.sequence < moved.sequence AND t.state = 'pending'
+  AND t.sequence < moved.sequence AND t.state = 'pending' AND t.timer <> 'settle'
 """
 
 _MOVES_ON = (events.StateChange, events.Resolved, events.Closed, events.Archived)
@@ -45,6 +45,8 @@ def row(record: Record) -> tuple[Any, ...] | None:
             timer = "archive"
         case events.Merged(role="source", due=due) if due:
             timer = "archive"
+        case events.Flapping(due=due) if due:
+            timer = "settle"
         case _:
             return None
     envelope = record.envelope
@@ -65,7 +67,10 @@ def moves_on(data: object) -> bool:
 
 
 class Timers:
-    """Writes ``ops.timers``: a timer is superseded as soon as a later event moves its incident on."""
+    """Writes ``ops.timers``: a timer is superseded as soon as a later event moves its incident on.
+
+    One for flapping alerts is not: whatever becomes of the incident, they are looked at again.
+    """
 
     name = "timers"
     generation = 1
@@ -88,9 +93,9 @@ class Timers:
             envelope = record.envelope
             if moves_on(record.data):
                 moved[envelope.tenantid, envelope.subject] = envelope.sequence
-                timer = row(record)
-                if timer is not None:
-                    rows.append(timer)
+            timer = row(record)
+            if timer is not None:
+                rows.append(timer)
         written = self._staging.load(connection, sorted(rows))
         if moved:
             tenants, incidents = zip(*moved, strict=True)

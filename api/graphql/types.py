@@ -109,6 +109,15 @@ class AlertConnection:
     page_info: PageInfo
 
 
+@strawberry.type(description="Another incident of the family: what it is to this one, along the service graph")
+class Relative:
+    """A link between incidents of services that depend on each other."""
+
+    incident_id: strawberry.ID
+    role: str = strawberry.field(description="cause or effect")
+    service: str
+
+
 @strawberry.type(description="An incident as the read models show it")
 class Incident:
     """Its fields are those of REST, in GraphQL's spelling."""
@@ -138,6 +147,7 @@ class Incident:
     relation: str | None
     rule: str
     correlation_key: str
+    family: list[Relative]
 
     @classmethod
     def of(cls, row: IncidentRow) -> Self:
@@ -148,7 +158,11 @@ class Incident:
         optional = ("assignee", "acknowledged_by", "merged_into", "related_to", "relation")
         values |= {name: getattr(row, name) or None for name in optional}
         return cls(
-            id=strawberry.ID(row.incident_id), key=f"INC-{row.number}", correlation_key=row.correlation_key, **values
+            id=strawberry.ID(row.incident_id),
+            key=f"INC-{row.number}",
+            correlation_key=row.correlation_key,
+            family=[Relative(incident_id=strawberry.ID(id_), role=role, service=of) for id_, role, of in row.family],
+            **values,
         )
 
     @strawberry.field(description="Its events, oldest first")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from connectors.kit.http import ProviderHttp
 from connectors.kit.outcome import LookUp, Outcome
@@ -15,8 +15,12 @@ from streams.domain.envelope import Envelope
 from streams.domain.errors import IncidentsError
 from streams.domain.events import Intent
 from streams.domain.signals import ProviderIngested, Signal
+from streams.domain.tickets import TicketObserved
 
-Message = tuple[Envelope, Signal | ProviderIngested]
+if TYPE_CHECKING:
+    from connectors.kit.tickets import Tickets
+
+Message = tuple[Envelope, Signal | ProviderIngested | TicketObserved]
 """What a delivery becomes on the intake."""
 
 SecretKind = Literal["webhook", "api_token"]
@@ -119,5 +123,6 @@ class Connector:
     name: str
     receives: Receives | None = None
     sends: Sends | None = None
+    tickets: Tickets | None = None
     check_config: Callable[[Mapping[str, Any]], str] = _no_config
     issues_secret: bool = False

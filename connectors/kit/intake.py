@@ -10,6 +10,7 @@ from connectors.kit.contract import Integration, Message
 from streams.domain.catalogue import PROVIDER_INGESTED, SIGNAL
 from streams.domain.envelope import Envelope, rfc3339
 from streams.domain.signals import ProviderAction, ProviderIngested, Signal
+from streams.domain.tickets import TICKET_OBSERVED, TicketObserved
 
 _YEARS_MS = (0, 253_402_300_799_999)  # 1970 to 9999, what RFC 3339 can write and PostgreSQL can hold
 
@@ -35,6 +36,20 @@ def signal_message(integration: Integration, delivery_id: str, signal: Signal) -
         time=rfc3339(signal.event_time) if signal.event_time else "",
     )
     return envelope, signal
+
+
+def observed_message(integration: Integration, observed: TicketObserved) -> Message:
+    """A ticket as seen; its delivery id says what was seen, so a webhook and a poll of the same state are one."""
+    shown = [part for name in sorted(observed.fields) for part in (name, observed.fields[name])]
+    state = "deleted" if observed.deleted else str(observed.version)
+    envelope = Envelope(
+        id=digest(integration.source, observed.external_id, observed.marker, state, *shown),
+        source=integration.source,
+        type=TICKET_OBSERVED,
+        tenantid=integration.tenant_id,
+        time=rfc3339(observed.updated_at) if observed.updated_at else "",
+    )
+    return envelope, observed
 
 
 def ingested_message(

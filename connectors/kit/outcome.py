@@ -33,6 +33,13 @@ class PermanentFailure:
 
 
 @dataclass(frozen=True, slots=True)
+class Gone:
+    """What the intent is about is deleted, or hidden from us."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class TooLate:
     """It is no longer worth sending, and no earlier attempt has had its effect."""
 

@@ -15,8 +15,8 @@ from typing import Any, Final
 from connectors.kit import limits
 from connectors.kit.contract import Delivery, Integration, Message
 from connectors.kit.intake import as_object, digest, in_range, ingested_message, misunderstood, signal_message
+from connectors.kit.markers import has_marker
 from connectors.pagerduty import signature
-from connectors.pagerduty.outbound import has_marker
 from streams.domain.envelope import milliseconds
 from streams.domain.signals import Signal, SignalStatus
 

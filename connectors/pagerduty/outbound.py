@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 from connectors.kit.http import Answer, classify, retry_after
+from connectors.kit.markers import marker
 from connectors.kit.outcome import Found, NotFound, Ok, Outcome, PermanentFailure, TransientFailure
 from streams.domain.events import Intent
 
@@ -18,7 +18,6 @@ ALREADY_RESOLVED = 1001
 ALREADY_ACKNOWLEDGED = 1002
 RATE_LIMITED = 2020
 _SUCCESS = frozenset({ALREADY_RESOLVED, ALREADY_ACKNOWLEDGED})
-_MARKER = re.compile(r"\[incidents:[0-9A-Za-z._:-]+\]\s*$")
 _NOTE_CHARACTERS = 20_000
 
 
@@ -29,16 +28,6 @@ class Request:
     method: str
     path: str
     body: Mapping[str, Any] | None = None
-
-
-def marker(idempotency_key: str) -> str:
-    """What marks a note as ours: notes have no idempotency key, so a look-up searches for this."""
-    return f"[incidents:{idempotency_key}]"
-
-
-def has_marker(text: str) -> bool:
-    """Whether a note ends with a marker of ours (then it must not come back as a note: echo)."""
-    return _MARKER.search(text) is not None
 
 
 def render(intent: Intent) -> Request | PermanentFailure:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -11,10 +13,13 @@ from functools import partial
 from infra.torture import failpoints
 from infra.torture.arena import Arena, Fault, Sign
 from infra.torture.failpoints import FAILPOINTS, FailPoint
-from infra.torture.recovery import NoRecovery, until
+from infra.torture.waiting import NoRecovery, until
 from infra.torture.world import World
 
-HIT_S = 60.0
+HIT_S = 240.0
+PROVOKE_S = 15.0
+"""Longer than a process takes to come up and join its group."""
+
 FREEZE_S = 8.0
 """Longer than the session timeout; a dispatcher's lease is longer still."""
 
@@ -79,40 +84,51 @@ async def _struck(arena: Arena, point: FailPoint, action: str) -> AsyncIterator[
 
 @asynccontextmanager
 async def _frozen(arena: Arena, names: list[str], point: FailPoint) -> AsyncIterator[None]:
-    loop = asyncio.get_running_loop()
-    due = loop.time() + (LEASE_FREEZE_S if point.process == "dispatcher" else FREEZE_S)
+    due = time.monotonic() + (LEASE_FREEZE_S if point.process == "dispatcher" else FREEZE_S)
     if point.process == "dispatcher":
         arena.ledger.frozen_dispatchers += 1
-    for name in names:
-        arena.world.children.note_frozen(name)
     try:
         yield
-        await asyncio.sleep(max(0.0, due - loop.time()))
+        await asyncio.sleep(max(0.0, due - time.monotonic()))
     finally:
-        arena.world.children.resume_all()
+        for name in names:
+            arena.world.children.send_signal(name, signal.SIGCONT)
 
 
 @asynccontextmanager
 async def _provoked(arena: Arena, point: FailPoint, name: str) -> AsyncIterator[None]:
-    """Bring about that the step is reached; the load alone does it for most."""
-    children = arena.world.children
+    """Bring about that the step is reached, again and again; the load alone does it for most."""
     if point.name in AT_START:
-        children.kill(name)
-        yield
+        provoking = _started_again(arena, name)
     elif point.name in AT_REBALANCE:
-        extra = await asyncio.to_thread(children.add, point.process, f"{point.process}-extra")
+        provoking = _joined(arena, point.process)
+    else:
+        provoking = _keep_going(arena.signs[SIGNS.get(point.process, "flow")])
+    task = asyncio.create_task(provoking)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError, NoRecovery):
+            await task
+
+
+async def _started_again(arena: Arena, name: str) -> None:
+    """It dies, and has partitions again on its way back, unless all of them have moved meanwhile."""
+    while True:
+        arena.world.children.kill(name)
+        await asyncio.sleep(PROVOKE_S)
+
+
+async def _joined(arena: Arena, kind: str) -> None:
+    """Another one of its kind joins, and leaves at the latest with the end of the fault."""
+    children = arena.world.children
+    while True:
+        extra = children.add_extra(kind)  # in one step: nobody could end one that is cancelled half-way
         try:
-            yield
+            await asyncio.sleep(PROVOKE_S)
         finally:
             await asyncio.to_thread(children.remove, extra)
-    else:
-        task = asyncio.create_task(_keep_going(arena.signs[SIGNS.get(point.process, "flow")]))
-        try:
-            yield
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError, NoRecovery):
-                await task
 
 
 async def _keep_going(sign: Callable[[], Awaitable[None]]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
+import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -13,6 +15,7 @@ from infra.torture.ledger import Ledger
 from infra.torture.world import World
 
 Sign = Literal["flow", "effect", "timer"]
+_LOOK_S = 0.02
 
 
 @dataclass(slots=True)
@@ -26,9 +29,22 @@ class Arena:
     notes: list[str] = field(default_factory=list)
     struck: float = field(default_factory=time.monotonic)
 
-    def one_of(self, kind: str) -> str:
-        """A running process of a kind."""
-        return self.rng.choice(self.world.children.names(kind))
+    async def one_of(self, kind: str) -> str:
+        """A process of a kind that is alive and awake, as soon as there is one."""
+        children = self.world.children
+        while True:
+            awake = [name for name in children.names(kind) if children.is_awake(name)]
+            if awake:
+                return self.rng.choice(awake)
+            await asyncio.sleep(_LOOK_S)
+
+    async def strike(self, kind: str, number: signal.Signals) -> str:
+        """Send a signal to a process of a kind; its name."""
+        while True:
+            name = await self.one_of(kind)
+            if self.world.children.send_signal(name, number):
+                self.hit_now()
+                return name
 
     def hit_now(self) -> None:
         """The time until work flows again counts from here."""

@@ -25,6 +25,9 @@ from infra.torture import process
 
 ROOT = Path(__file__).resolve().parents[2]
 KINDS = ("worker", "projector", "dispatcher", "scheduler", "api")
+SLOTTED = frozenset({"worker", "projector"})
+"""Members of a group with a place of their own in it, as `incidents run` starts them."""
+
 WATCH_S = 0.05
 STOP_S = 10.0
 """A graceful stop has to be done by then."""
@@ -43,16 +46,20 @@ class Ended:
 
 @dataclass(slots=True)
 class Child:
-    """One process by name (``worker-1``); ``wanted`` says whether it is to run."""
+    """One process by name (``worker-1``); ``wanted`` says whether it is to run.
+
+    ``root`` is where its source is, ``later`` what makes it a later version (``fixes``).
+    """
 
     name: str
     kind: str
     port: int
     argv: tuple[str, ...]
+    root: Path = ROOT
+    later: tuple[str, ...] = ()
     process: subprocess.Popen[bytes] | None = None
     wanted: bool = True
     ordered: bool = False
-    paused: bool = False
     started: float = 0.0
     failures: int = 0
     start_at: float = 0.0
@@ -68,6 +75,7 @@ class Children:
     ends: list[Ended] = field(default_factory=list)
     peak_bytes: dict[str, int] = field(default_factory=dict)
     _children: dict[str, Child] = field(default_factory=dict)
+    _extras: int = 0
     _lock: threading.RLock = field(default_factory=threading.RLock)
     _closing: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
@@ -82,17 +90,23 @@ class Children:
         self._thread = threading.Thread(target=self._watch, name="children", daemon=True)
         self._thread.start()
 
-    def add(self, kind: str, name: str = "") -> str:
-        """Start one more process of a kind; its name."""
+    def add(self, kind: str, name: str = "", root: Path = ROOT, later: tuple[str, ...] = ()) -> str:
+        """Start one more process of a kind, of the source in ``root``; its name."""
         with self._lock:
             number = sum(child.kind == kind for child in self._children.values())
             name = name or f"{kind}-{number}"
             port = self._port(kind)
-            slot = ("--slot", name) if kind == "worker" else ()
-            child = Child(name, kind, port, process.command(kind, *slot))
+            slot = ("--slot", name) if kind in SLOTTED else ()
+            child = Child(name, kind, port, process.command(kind, *slot), root, later)
             self._children[name] = child
             self._start(child)
         return name
+
+    def add_extra(self, kind: str) -> str:
+        """Start one more process under a name that none had before, to be removed again; its name."""
+        with self._lock:
+            self._extras += 1
+            return self.add(kind, f"{kind}-extra-{self._extras}")
 
     def names(self, kind: str) -> list[str]:
         """The processes of a kind that are to run."""
@@ -103,24 +117,20 @@ class Children:
         """Where a process serves health and metrics."""
         return self._children[name].port
 
-    def send_signal(self, name: str, number: signal.Signals) -> None:
-        """Send a signal; one that ends the process counts as ordered."""
+    def send_signal(self, name: str, number: signal.Signals) -> bool:
+        """Send a signal; one that ends the process counts as ordered. False: there was no process to take it."""
         with self._lock:
             child = self._children[name]
             if child.process is None or child.process.poll() is not None:
-                return
+                return False
             if number in {signal.SIGKILL, signal.SIGTERM}:
                 child.ordered = True
-            child.paused = number == signal.SIGSTOP or (child.paused and number != signal.SIGCONT)
             child.process.send_signal(number)
+            return True
 
     def kill(self, name: str) -> None:
         """SIGKILL; it is started again by the watch."""
         self.send_signal(name, signal.SIGKILL)
-
-    def note_frozen(self, name: str) -> None:
-        """The process has stopped itself and is to be resumed as if it had been sent SIGSTOP."""
-        self._children[name].paused = True
 
     def remove(self, name: str, number: signal.Signals = signal.SIGTERM) -> float:
         """End a process for good; the seconds that it took. Killed when it is not gone after ``STOP_S``."""
@@ -132,20 +142,17 @@ class Children:
         """SIGTERM, wait, and leave the new start to the watch; the seconds that the end took."""
         return self._end(self._children[name], signal.SIGTERM)
 
-    def is_alive(self, name: str) -> bool:
-        """Whether a process runs now."""
-        return self.pid(name) != 0
+    def is_awake(self, name: str) -> bool:
+        """Whether a process runs now and is not frozen."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            pid = self.pid(name)
+            return pid != 0 and psutil.Process(pid).status() not in {psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE}
+        return False
 
     def pid(self, name: str) -> int:
         """The process id of a process, 0 while it has none."""
         running = self._children[name].process
         return running.pid if running is not None and running.poll() is None else 0
-
-    def resume_all(self) -> None:
-        """SIGCONT to whatever is paused."""
-        for child in list(self._children.values()):
-            if child.paused:
-                self.send_signal(child.name, signal.SIGCONT)
 
     def sample_memory(self) -> None:
         """Remember the largest resident set of each process so far."""
@@ -194,19 +201,19 @@ class Children:
             ordered = child.ordered or not child.wanted or code == -signal.SIGKILL  # a fail point kills from within
             self.ends.append(Ended(child.name, code, round(lived, 1), ordered, time.time()))
             child.failures = 1 if lived >= STABLE_SECONDS or ordered else child.failures + 1
-            child.process, child.ordered, child.paused = None, False, False
+            child.process, child.ordered = None, False
             child.start_at = now + restart_delay(child.failures)
         if child.process is None and child.wanted and now >= child.start_at:
             self._start(child)
 
     def _start(self, child: Child) -> None:
         variable = "INCIDENTS_API_PORT" if child.kind == "api" else "INCIDENTS_METRICS_PORT"
-        own = {variable: str(child.port), **process.environment(self.folder, child.name, self.planted)}
+        own = {variable: str(child.port), **process.environment(self.folder, child.name, self.planted, child.later)}
         with self.settings.log_file(child.name).open("ab") as output:
             child.process = subprocess.Popen(
                 child.argv,
-                cwd=ROOT,
-                env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT), **self.environment, **own},
+                cwd=child.root,
+                env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(child.root), **self.environment, **own},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

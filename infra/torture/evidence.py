@@ -12,6 +12,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import class_row
 
+from infra.torture import checkpoint_moves
 from infra.torture.children import Ended
 from infra.torture.ledger import Id, Ledger
 from infra.torture.log import StoredRecord, read_topic
@@ -67,7 +68,8 @@ class Evidence:
     """The log by topic, the rows, the fake's account, and what senders and subscribers remember.
 
     ``dispositions`` is what REST answers for every id of the ledger (absent: not found). ``outbox`` holds each intent's
-    state by id. ``replayed`` are dead letters that were put back after a fix.
+    state by id, ``moves_back`` the checkpoints that went back. ``replayed`` holds, by
+    the place of each dead letter put back after a fix, the fingerprint of its alert.
     """
 
     kafka: KafkaSettings
@@ -86,10 +88,11 @@ class Evidence:
     subscribers: Sequence[Subscriber]
     ends: Sequence[Ended]
     peak_bytes: Mapping[str, int]
-    replayed: frozenset[Id] = frozenset()
+    moves_back: Sequence[str] = ()
+    replayed: Mapping[str, str] = field(default_factory=dict)
 
 
-def collect(world: World, ledger: Ledger, subscribers: Sequence[Subscriber]) -> Evidence:
+def collect(world: World, ledger: Ledger, subscribers: Sequence[Subscriber], replayed: Mapping[str, str]) -> Evidence:
     """Read everything; the world must be quiet."""
     kafka = world.kafka
     intake: dict[int, list[StoredRecord]] = {}
@@ -102,7 +105,7 @@ def collect(world: World, ledger: Ledger, subscribers: Sequence[Subscriber]) -> 
             items.pop(record.key or b"", None)
         else:
             items[record.key or b""] = record.value
-    incidents, timeline, outbox = _rows(world)
+    incidents, timeline, outbox, moves_back = _rows(world)
     with httpx.Client(base_url=world.fake_url, timeout=30) as client:
         account = client.get("/_effects").json()
     return Evidence(
@@ -122,6 +125,8 @@ def collect(world: World, ledger: Ledger, subscribers: Sequence[Subscriber]) -> 
         subscribers=subscribers,
         ends=world.children.ends,
         peak_bytes=world.children.peak_bytes,
+        moves_back=moves_back,
+        replayed=replayed,
     )
 
 
@@ -129,7 +134,7 @@ def _decoded(kafka: KafkaSettings, topic: str) -> list[Decoded]:
     return [Decoded(record, *cloudevents.decode(record.headers, record.value)) for record in read_topic(kafka, topic)]
 
 
-def _rows(world: World) -> tuple[list[IncidentRow], list[TimelineRow], dict[str, str]]:
+def _rows(world: World) -> tuple[list[IncidentRow], list[TimelineRow], dict[str, str], list[str]]:
     columns = sql.SQL(", ").join(map(sql.Identifier, incident_rows.COLUMNS))
     with psycopg.connect(**parameters(world.database, "owner", "torture")) as connection:
         with connection.cursor(row_factory=class_row(IncidentRow)) as cursor:
@@ -140,7 +145,8 @@ def _rows(world: World) -> tuple[list[IncidentRow], list[TimelineRow], dict[str,
         )
         timeline = [TimelineRow(*row) for row in found]
         outbox: dict[str, str] = dict(connection.execute("SELECT intent_id, state FROM ops.outbox_events").fetchall())
-    return incidents, timeline, outbox
+        moves_back = checkpoint_moves.found(connection)
+    return incidents, timeline, outbox, moves_back
 
 
 def _looked_up(world: World, ledger: Ledger) -> dict[Id, str]:

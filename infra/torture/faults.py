@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -12,15 +11,16 @@ from functools import partial
 from typing import Any
 
 import httpx
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from infra.torture.aimed import SIGNS, aimed_faults
 from infra.torture.arena import Arena, Fault
 from infra.torture.network import network_faults
-from infra.torture.recovery import NoRecovery
+from infra.torture.waiting import NoRecovery
 from infra.torture.world import World
 
-IN_SYNC_S = 60.0
+IN_SYNC_S = 180.0
 PAUSE_S = 8.0
 """Longer than the session timeout (6 s): the sleeper's partitions have moved when it wakes up."""
 
@@ -30,13 +30,13 @@ LEASE_PAUSE_S = 10.5
 
 @asynccontextmanager
 async def _killed(arena: Arena, kind: str) -> AsyncIterator[None]:
-    arena.world.children.kill(arena.one_of(kind))
+    await arena.strike(kind, signal.SIGKILL)
     yield
 
 
 @asynccontextmanager
 async def _stopped_in_order(arena: Arena, kind: str) -> AsyncIterator[None]:
-    name = arena.one_of(kind)
+    name = await arena.one_of(kind)
     seconds = await asyncio.to_thread(arena.world.children.stop_in_order, name)
     arena.notes.append(f"{name} stopped in {seconds:.1f} s")
     yield
@@ -45,14 +45,12 @@ async def _stopped_in_order(arena: Arena, kind: str) -> AsyncIterator[None]:
 @asynccontextmanager
 async def _paused(arena: Arena, kind: str, seconds: float) -> AsyncIterator[None]:
     """A zombie: it sleeps for longer than its session or lease, and wakes up when others have its work."""
-    name = arena.one_of(kind)
-    loop = asyncio.get_running_loop()
-    due = loop.time() + seconds
-    arena.world.children.send_signal(name, signal.SIGSTOP)
+    name = await arena.strike(kind, signal.SIGSTOP)
+    due = time.monotonic() + seconds
     arena.ledger.frozen_dispatchers += kind == "dispatcher"
     try:
         yield
-        await asyncio.sleep(max(0.0, due - loop.time()))
+        await asyncio.sleep(max(0.0, due - time.monotonic()))
     finally:
         arena.world.children.send_signal(name, signal.SIGCONT)
 
@@ -60,7 +58,7 @@ async def _paused(arena: Arena, kind: str, seconds: float) -> AsyncIterator[None
 @asynccontextmanager
 async def _joined(arena: Arena, number: signal.Signals) -> AsyncIterator[None]:
     """A third worker comes and, when work flows again, leaves."""
-    name = await asyncio.to_thread(arena.world.children.add, "worker", "worker-extra")
+    name = await asyncio.to_thread(arena.world.children.add_extra, "worker")
     try:
         yield
     finally:
@@ -92,11 +90,18 @@ def _wait_until_in_sync(world: World) -> None:
     admin = AdminClient({**world.kafka.librdkafka(), "log_level": 0})
     deadline = time.monotonic() + IN_SYNC_S
     while time.monotonic() < deadline:
-        topics = admin.list_topics(timeout=10).topics.values()
-        if all(len(p.isrs) == len(p.replicas) for topic in topics for p in topic.partitions.values()):
+        if _is_in_sync(admin):
             return
         time.sleep(0.2)
     raise NoRecovery(f"the brokers are not in sync after {IN_SYNC_S:.0f} s")
+
+
+def _is_in_sync(admin: AdminClient) -> bool:
+    try:
+        topics = admin.list_topics(timeout=10).topics.values()
+    except KafkaException:  # nobody answers yet
+        return False
+    return all(len(p.isrs) == len(p.replicas) for topic in topics for p in topic.partitions.values())
 
 
 @asynccontextmanager
@@ -146,45 +151,19 @@ RANDOM: tuple[Fault, ...] = (
     Fault("pause api", partial(_paused, kind="api", seconds=3.0), heals=True, part="api"),
     Fault("worker joins and leaves", partial(_joined, number=signal.SIGTERM), part="worker"),
     Fault("worker joins and is killed", partial(_joined, number=signal.SIGKILL), part="worker"),
-    Fault("kill postgres", partial(_server_killed, name="postgres"), weight=2, part="postgres"),
-    Fault("objects down", _objects_down, part="objects"),
+    Fault("kill postgres", partial(_server_killed, name="postgres"), weight=2, part="servers"),
+    Fault("objects down", _objects_down, part="servers"),
     *(
         Fault(f"provider {name}", partial(_provider, fault=fault), "effect", part="provider")
         for name, fault in PROVIDER.items()
     ),
 )
 
-ONE_BROKER = (Fault("kill kafka", partial(_server_killed, name="kafka"), weight=2, part="kafka"),)
-SEVERAL_BROKERS = (Fault("kill a broker", _broker_killed, weight=4, part="kafka"),)
+ONE_BROKER = (Fault("kill kafka", partial(_server_killed, name="kafka"), weight=2, part="servers"),)
+SEVERAL_BROKERS = (Fault("kill a broker", _broker_killed, weight=4, part="servers"),)
 
 
 def faults(brokers: int = 1) -> tuple[Fault, ...]:
     """Every kind there is in a world with so many brokers."""
     kafka = ONE_BROKER if brokers == 1 else SEVERAL_BROKERS
     return (*RANDOM, *kafka, *network_faults(), *aimed_faults())
-
-
-def deck(kinds: tuple[Fault, ...], steps: int, rng: random.Random) -> list[Fault]:
-    """Which fault each step has: each kind once in random order, then at random by weight."""
-    once = list(kinds)
-    rng.shuffle(once)
-    weights = [fault.weight for fault in kinds]
-    return (once + rng.choices(kinds, weights, k=max(0, steps - len(once))))[:steps]
-
-
-SERVERS = frozenset({"kafka", "postgres"})
-
-
-def rounds(kinds: tuple[Fault, ...], rng: random.Random) -> list[tuple[Fault, ...]]:
-    """Each kind once, several together: one of each part at a time, and while a server is hit nothing else is."""
-    shuffled = list(kinds)
-    rng.shuffle(shuffled)
-    found: list[tuple[Fault, ...]] = [(fault,) for fault in shuffled if fault.part in SERVERS]
-    parts: dict[str, list[Fault]] = {}
-    for fault in shuffled:
-        if fault.part not in SERVERS:
-            parts.setdefault(fault.part, []).append(fault)
-    longest = max((len(part) for part in parts.values()), default=0)
-    found += [tuple(part[number] for part in parts.values() if number < len(part)) for number in range(longest)]
-    rng.shuffle(found)
-    return found

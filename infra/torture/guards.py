@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from infra.torture.arena import Arena, Fault
 from infra.torture.faults import faults
+from infra.torture.plan import Outcome, Plan
 from infra.torture.planted import PLANTED, Planted
-from infra.torture.run import Outcome, Plan, torture
+from infra.torture.run import torture
 
 STEPS = 2
 QUIET_S, RECOVERY_S = 30.0, 40.0
@@ -73,6 +75,6 @@ async def _kafka_then_api(arena: Arena) -> AsyncIterator[None]:
     """What the API has promised by now and Kafka does not have is gone."""
     await asyncio.to_thread(arena.world.kill_server, "kafka")
     await asyncio.sleep(HELD_S)
-    arena.world.children.kill(arena.one_of("api"))
+    await arena.strike("api", signal.SIGKILL)
     await asyncio.to_thread(arena.world.start_servers)
     yield

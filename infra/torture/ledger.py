@@ -41,7 +41,8 @@ class Ledger:
 
     ``raw`` are undecodable records put on the intake past
     the API, by partition and offset; ``refused`` are answers that no sender should get, with what was sent.
-    ``frozen_dispatchers`` counts what alone may cause a twin of a note.
+    ``frozen_dispatchers`` counts what alone may cause a twin of a note, ``unanswered`` requests by how they ended when
+    no answer came.
     """
 
     accepted: Counter[Id] = field(default_factory=Counter)
@@ -52,6 +53,7 @@ class Ledger:
     raw: dict[tuple[int, int], Id] = field(default_factory=dict)
     refused: list[str] = field(default_factory=list)
     answers: Counter[int] = field(default_factory=Counter)
+    unanswered: Counter[str] = field(default_factory=Counter)
     given_up: int = 0
     frozen_dispatchers: int = 0
 

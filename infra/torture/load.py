@@ -179,6 +179,16 @@ class Load:
         )
 
 
+def batch(tenant: Tenant, service: str, count: int) -> Delivery:
+    """One CloudEvents batch: so many alerts of one trouble of its own, all of them firing."""
+    began = time.time_ns() // 1_000_000
+    names = [f"{service}/{number}" for number in range(count)]
+    headers = {"Content-Type": "application/cloudevents-batch+json", "Authorization": f"Bearer {tenant.admin_token}"}
+    body = orjson.dumps([cloud_event(service, name, began, firing=True) for name in names])
+    expects = tuple[tuple[Expected, Alert | None], ...](("signal", Alert(service, name, firing=True)) for name in names)
+    return Delivery(tenant.name, "/api/v1/events", body, headers, f"/torture/{service}", expects)
+
+
 def cloud_event(service: str, fingerprint: str, at: int, *, firing: bool) -> dict[str, object]:
     """A canonical signal as a structured CloudEvent; its id is derived, so that telling it again changes nothing."""
     status = "firing" if firing else "resolved"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
@@ -31,13 +32,15 @@ def partitions_of(topic: str) -> int:
     return next(spec.partitions for spec in schemas.topics() if spec.name == topic)
 
 
-def read_topic(settings: KafkaSettings, topic: str) -> Iterator[StoredRecord]:
-    """Every committed record of a catalogue topic, in order of its partition's offsets.
+def read_topic(
+    settings: KafkaSettings, topic: str, isolation: Literal["read_committed", "read_uncommitted"] = "read_committed"
+) -> Iterator[StoredRecord]:
+    """Every record of a catalogue topic (committed, unless told otherwise), in order of its partition's offsets.
 
     Raises ``KafkaException`` for what no retry mends.
     """
     partitions = partitions_of(topic)
-    consumer = _consumer(settings)
+    consumer = _consumer(settings, isolation)
     consumer.assign([TopicPartition(settings.topic(topic), number, 0) for number in range(partitions)])
     at_end: set[int] = set()
     while len(at_end) < partitions:
@@ -74,14 +77,14 @@ def ends_of(settings: KafkaSettings, topic: str) -> Mapping[int, int]:
         consumer.close()
 
 
-def _consumer(settings: KafkaSettings) -> Consumer:
+def _consumer(settings: KafkaSettings, isolation: str = "read_committed") -> Consumer:
     return Consumer(
         settings.librdkafka()
         | {
             "group.id": f"{settings.topic_prefix}readers",
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",
-            "isolation.level": "read_committed",
+            "isolation.level": isolation,
             "enable.partition.eof": True,
             "fetch.wait.max.ms": 20,
             "log_level": 0,

@@ -12,7 +12,7 @@ from infra.torture.arena import Arena, Fault
 from infra.torture.proxy import Conditions, ThreadedProxy
 
 CUT_S, SILENT_S, LOST_S = 3.0, 8.0, 2.0
-SLOW = Conditions(delay_s=0.15)
+SLOW = Conditions(delay_s=0.05)
 SILENT = Conditions(held="everything")
 LOST = Conditions(held="answers")
 Server = Literal["kafka", "postgres"]
@@ -25,10 +25,10 @@ def network_faults() -> tuple[Fault, ...]:
         silent = partial(_silenced, server=server, conditions=SILENT, seconds=SILENT_S)
         lost = partial(_silenced, server=server, conditions=LOST, seconds=LOST_S)
         found += [
-            Fault(f"{server} cut off", partial(_cut, server=server), heals=True, part=server),
-            Fault(f"{server} slow", partial(_conditions, server=server, conditions=SLOW), part=server),
-            Fault(f"{server} silent", silent, heals=True, part=server),
-            Fault(f"{server} answers lost", lost, heals=True, part=server),
+            Fault(f"{server} cut off", partial(_cut, server=server), heals=True, part="servers"),
+            Fault(f"{server} slow", partial(_conditions, server=server, conditions=SLOW), part="servers"),
+            Fault(f"{server} silent", silent, heals=True, part="servers"),
+            Fault(f"{server} answers lost", lost, heals=True, part="servers"),
         ]
     return tuple(found)
 

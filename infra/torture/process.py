@@ -4,7 +4,8 @@ Before the command runs, what the harness asked for is put around the production
 Nothing else can: production code imports nothing of this package, and no setting of it is read anywhere else.
 
 Environment: ``INCIDENTS_TORTURE_FOLDER`` (where fail points are armed), ``INCIDENTS_TORTURE_NAME`` (what the harness
-calls this process; the command's name where it is not set), ``INCIDENTS_TORTURE_PLANTED`` (names of planted bugs).
+calls this process; the command's name where it is not set), ``INCIDENTS_TORTURE_PLANTED`` (names of planted bugs),
+``INCIDENTS_TORTURE_LATER`` (what makes it a later version of the application: `fixes`).
 """
 
 from __future__ import annotations
@@ -14,14 +15,17 @@ import runpy
 import sys
 from pathlib import Path
 
-from infra.torture import failpoints, planted
+from infra.torture import failpoints, fixes, planted
 
 FOLDER, NAME, PLANTED = "INCIDENTS_TORTURE_FOLDER", "INCIDENTS_TORTURE_NAME", "INCIDENTS_TORTURE_PLANTED"
+LATER = "INCIDENTS_TORTURE_LATER"
 
 
-def environment(folder: Path, name: str, planted_bugs: tuple[str, ...] = ()) -> dict[str, str]:
-    """The variables to start a process with."""
-    return {FOLDER: str(folder.absolute()), NAME: name, PLANTED: ",".join(planted_bugs)}
+def environment(
+    folder: Path, name: str, planted_bugs: tuple[str, ...] = (), later: tuple[str, ...] = ()
+) -> dict[str, str]:
+    """The variables to start a process with; ``later`` names what makes it a later version."""
+    return {FOLDER: str(folder.absolute()), NAME: name, PLANTED: ",".join(planted_bugs), LATER: ",".join(later)}
 
 
 def command(*arguments: str) -> tuple[str, ...]:
@@ -34,6 +38,8 @@ def main(arguments: list[str]) -> None:
     kind = arguments[0]
     for bug in filter(None, os.environ.get(PLANTED, "").split(",")):
         planted.install(bug, kind)
+    for fix in filter(None, os.environ.get(LATER, "").split(",")):
+        fixes.install(fix)
     folder = os.environ.get(FOLDER)
     if folder:
         failpoints.install(Path(folder), kind, os.environ.get(NAME) or kind)

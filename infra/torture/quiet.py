@@ -11,8 +11,8 @@ import psycopg
 from confluent_kafka import KafkaException
 
 from infra.torture.log import ends_of, read_topic
-from infra.torture.recovery import NoRecovery
 from infra.torture.subscribers import Subscriber
+from infra.torture.waiting import NoRecovery
 from infra.torture.world import World
 from projections.connections import parameters
 from streams.runtime.partition import POSITION
@@ -78,7 +78,7 @@ def _look(world: World, subscribers: Sequence[Subscriber]) -> tuple[str, str]:
     undecided = _undecided(world, intake)
     if undecided:
         waiting.append(undecided)
-    return f"{intake} {events}", "; ".join(waiting)
+    return f"{sorted(intake.items())} {sorted(events.items())}", "; ".join(waiting)
 
 
 def _events_by_tenant(world: World) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from typing import Any
 import orjson
 
 from infra.torture.evidence import SMALLEST
-from infra.torture.run import Outcome, home_of
+from infra.torture.plan import Outcome, Plan
+from infra.torture.run import home_of
 
 Row = tuple[str, ...]
 
@@ -85,18 +87,38 @@ def keep_if_failed(outcome: Outcome) -> Path | None:
     return path
 
 
-def markdown(outcome: Outcome, command: str) -> str:
-    """The page `bench/results/torture.md`."""
-    lines = ["# Torture: the last full run", "", f"`{command}`", ""]
-    lines += _table(("fault", "steps", "p50 s", "p99 s", "max s"), fault_rows(outcome))
-    lines += [
-        "",
-        "Recovery is measured from the fault until work flows again (what heals later: from its healing).",
-        "",
-    ]
+def command(plan: Plan) -> str:
+    """What to type for the same again."""
+    parts = ["incidents torture", f"--seed {plan.seed}"]
+    parts += [f"--steps {plan.steps}"] if plan.steps else []
+    parts += [f"--at-once {plan.at_once}"] if plan.at_once > 1 else []
+    parts += [f"--brokers {plan.brokers}"] if plan.brokers > 1 else []
+    parts += [f"--scenario {'all' if len(plan.scenarios) > 1 else plan.scenarios[0]}"] if plan.scenarios else []
+    return " ".join(parts)
+
+
+def markdown(outcome: Outcome) -> str:
+    """The page that ``--results`` writes."""
+    lines = ["# Torture: the last run of this kind", "", f"`{command(outcome.plan)}`", ""]
+    if outcome.steps:
+        lines += _table(("fault", "steps", "p50 s", "p99 s", "max s"), fault_rows(outcome))
+        lines += [
+            "",
+            "Recovery is measured from the fault until work flows again (what heals later: from its healing). "
+            + _conditions(outcome),
+            "",
+        ]
     lines += _table(("invariant", "checked on", "holds"), invariant_rows(outcome))
     lines += ["", "```json", orjson.dumps(as_json(outcome)).decode(), "```", ""]
     return "\n".join(lines)
+
+
+def _conditions(outcome: Outcome) -> str:
+    usual, most = percentile(outcome.load, 0.5), max(outcome.load, default=0.0)
+    return (
+        f"Up to {outcome.plan.at_once} faults of different parts were in force at the same time; the machine has"
+        f" {os.cpu_count()} cores, its load average was {usual:.1f} (at most {most:.1f})."
+    )
 
 
 def _table(columns: Row, rows: Sequence[Row]) -> list[str]:

@@ -3,79 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import shutil
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from infra.local.settings import StackSettings
-from infra.torture.arena import Arena, Fault, Sign
+from infra.torture import mending
 from infra.torture.checks import CHECKS
-from infra.torture.evidence import Evidence, Finding, collect
-from infra.torture.faults import deck, faults, rounds
+from infra.torture.evidence import Finding, collect
 from infra.torture.ledger import Ledger
-from infra.torture.quiet import LIMIT_S, until_quiet
-from infra.torture.recovery import LIMIT_S as RECOVERY_S
-from infra.torture.recovery import NoRecovery, Probes
+from infra.torture.mending import NotReplayed
+from infra.torture.people import People
+from infra.torture.plan import Outcome, Plan
+from infra.torture.quiet import until_quiet
+from infra.torture.reading import Reader
+from infra.torture.recovery import Probes
+from infra.torture.scenarios import SCENARIOS
 from infra.torture.sender import Sender
+from infra.torture.stage import Stage
+from infra.torture.steps import go_through
 from infra.torture.subscribers import Subscriber, subscribed
+from infra.torture.waiting import NoRecovery
 from infra.torture.world import World, build
 
 Report = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a run is to do; everything random in it follows from the seed.
-
-    ``together``: each kind once, several at a time, in as few steps as that takes. ``quiet_s`` and ``recovery_s`` bound
-    the waits for rest and for work to flow again. What is not ``strict`` keeps no evidence: failing is what it is for.
-    """
-
-    steps: int
-    seed: int
-    kinds: tuple[Fault, ...] = field(default_factory=faults)
-    rate: float = 10.0
-    brokers: int = 1
-    planted: tuple[str, ...] = ()
-    breather_s: float = 1.0
-    together: bool = False
-    quiet_s: float = LIMIT_S
-    recovery_s: float = RECOVERY_S
-    strict: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One fault: how long until work flowed again (from the fault, or from its healing), and what is worth telling."""
-
-    number: int
-    fault: str
-    seconds: float
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(slots=True)
-class Outcome:
-    """Everything that a run found."""
-
-    plan: Plan
-    steps: list[Step] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
-    seconds: float = 0.0
-    accepted: int = 0
-
-    @property
-    def violations(self) -> int:
-        """Over all invariants."""
-        return sum(len(finding.violations) for finding in self.findings)
-
-    def count(self, name: str) -> int:
-        """A count over all invariants."""
-        return sum(finding.counts[name] for finding in self.findings)
 
 
 def home_of(seed: int) -> Path:
@@ -105,70 +58,38 @@ def torture(plan: Plan, report: Report) -> Outcome:
 
 async def _play(world: World, plan: Plan, outcome: Outcome, report: Report) -> None:
     ledger = Ledger()
+    replayed: dict[str, str] = {}
     sender = Sender(world, ledger, plan.seed, plan.rate)
     async with subscribed(world.tenants, world.base_url, plan.seed) as subscribers:
         try:
             async with sender.running() as client:
-                probes = Probes(world, sender, client, limit_s=plan.recovery_s)
-                await probes.prepare()
-                await _steps(world, probes, plan, outcome, report)
-                await probes.close()
+                reader = Reader(client, world.tenants)
+                probes = Probes(world, sender, reader, limit_s=plan.recovery_s)
+                async with probes.running(), People(sender, reader).running():
+                    if plan.kinds:
+                        await go_through(world, probes, plan, outcome, report)
+                    stage = Stage(world, sender, reader, probes, report, plan.minutes, plan.previous)
+                    for name in plan.scenarios:
+                        report(f"scenario {name}")
+                        outcome.findings.append(await SCENARIOS[name](stage))
             report("waiting until all is quiet")
             await until_quiet(world, subscribers, report, plan.quiet_s)
-        except NoRecovery as error:
+            report("replaying dead letters after a fix")
+            replayed = await asyncio.to_thread(mending.replay, world)
+            await until_quiet(world, subscribers, report, plan.quiet_s)
+        except (NoRecovery, NotReplayed) as error:
             stuck = Finding("work flows again after every fault")
             stuck.add(str(error))
             outcome.findings.append(stuck)
             with suppress(NoRecovery):  # so that the invariants are not blamed for what is merely unfinished
                 await until_quiet(world, subscribers, report, plan.quiet_s / 2)
         report("checking")
-        outcome.findings += await asyncio.to_thread(_check, world, ledger, subscribers)
+        outcome.findings += await asyncio.to_thread(_check, world, ledger, subscribers, replayed)
         outcome.accepted = ledger.accepted.total()
 
 
-async def _steps(world: World, probes: Probes, plan: Plan, outcome: Outcome, report: Report) -> None:
-    rng = random.Random(plan.seed)  # noqa: S311  a run that can be repeated
-    signs: dict[Sign, Callable[[], Awaitable[None]]]
-    signs = {"flow": probes.flow, "effect": probes.effect, "timer": probes.timer}
-    steps = rounds(plan.kinds, rng) if plan.together else [(one,) for one in deck(plan.kinds, plan.steps, rng)]
-    for number, together in enumerate(steps, start=1):
-        name = " + ".join(fault.name for fault in together)
-        report(f"step {number}/{len(steps)} {name}")
-        arenas = [Arena(world, probes.sender.ledger, rng, signs) for _ in together]
-        try:
-            suffered = await asyncio.gather(
-                *(_suffer(fault, arena, plan.recovery_s) for fault, arena in zip(together, arenas, strict=True))
-            )
-        except NoRecovery as error:
-            raise NoRecovery(f"step {number}, {name}: {error}") from error
-        for fault, arena, seconds in zip(together, arenas, suffered, strict=True):
-            outcome.steps.append(Step(number, fault.name, round(seconds, 2), tuple(arena.notes)))
-        notes = [note for arena in arenas for note in arena.notes]
-        report("; ".join([f"    works again after {max(suffered):.1f} s", *notes]))
-        world.children.sample_memory()
-        await asyncio.sleep(rng.random() * plan.breather_s)
-
-
-async def _suffer(fault: Fault, arena: Arena, limit_s: float) -> float:
-    """Go through a fault; the seconds until its sign of life. Raises ``NoRecovery`` where it has none in time."""
-    async with fault.active(arena):
-        if not fault.heals:
-            await _sign(fault, arena, limit_s)
-            return time.monotonic() - arena.struck
-    arena.hit_now()
-    await _sign(fault, arena, limit_s)
-    return time.monotonic() - arena.struck
-
-
-async def _sign(fault: Fault, arena: Arena, limit_s: float) -> None:
-    """Whatever it is that hangs: the whole way has so long to work again."""
-    try:
-        async with asyncio.timeout(limit_s):
-            await arena.signs[fault.sign]()
-    except TimeoutError as error:
-        raise NoRecovery(f"no sign of life within {limit_s:.0f} s") from error
-
-
-def _check(world: World, ledger: Ledger, subscribers: Sequence[Subscriber]) -> list[Finding]:
-    evidence: Evidence = collect(world, ledger, subscribers)
+def _check(
+    world: World, ledger: Ledger, subscribers: Sequence[Subscriber], replayed: Mapping[str, str]
+) -> list[Finding]:
+    evidence = collect(world, ledger, subscribers, replayed)
     return [check(evidence) for check in CHECKS]

@@ -1,10 +1,9 @@
-"""Sends the load as providers and people do, again and again until it gets a 2xx, and keeps the ledger."""
+"""Sends deliveries and commands again and again until they get a 2xx, as providers do, and keeps the ledger."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -12,16 +11,11 @@ from typing import Any
 
 import httpx
 import orjson
-from confluent_kafka import Producer
 
 from infra.torture.ledger import CommandSent, Id, Ledger
 from infra.torture.load import Delivery, Load, cloud_event
 from infra.torture.tenants import Tenant
 from infra.torture.world import World
-from streams.codec import cloudevents
-from streams.domain.catalogue import SIGNAL
-from streams.domain.envelope import Envelope
-from streams.domain.signals import Signal
 
 SENDERS = 12
 PATIENCE_S = 900.0
@@ -29,9 +23,6 @@ PATIENCE_S = 900.0
 
 PAUSE_S = 0.2
 REQUEST_S = 15.0
-RAW_LIMIT, RAW_WINDOW_S = 15, 660.0
-"""Undecodable records of one tenant within ten minutes: well below what parks it."""
-
 _UNAVAILABLE = 503
 _SERVER_ERROR = 500
 _FINAL_FOR_COMMANDS = frozenset({404, 409, 412, 422})
@@ -39,16 +30,13 @@ _FINAL_FOR_COMMANDS = frozenset({404, 409, 412, 422})
 
 @dataclass(slots=True)
 class Sender:
-    """Everything that writes to the world under test. ``rate`` is deliveries and ``acts`` commands a second."""
+    """Everything that is sent to the world under test; ``rate`` is deliveries a second."""
 
     world: World
     ledger: Ledger
     seed: int
     rate: float = 10.0
-    acts: float = 1.0
-    incidents: dict[str, list[str]] = field(default_factory=dict)
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
-    _raw_sent: dict[str, list[float]] = field(default_factory=dict)
     _probes: int = 0
 
     @contextlib.asynccontextmanager
@@ -58,12 +46,12 @@ class Sender:
         async with httpx.AsyncClient(base_url=self.world.base_url, timeout=REQUEST_S, limits=limits) as client:
             queue: asyncio.Queue[Delivery] = asyncio.Queue(SENDERS)
             senders = [asyncio.create_task(self._send_from(client, queue)) for _ in range(SENDERS)]
-            sources = [asyncio.create_task(self._feed(queue)), asyncio.create_task(self._people(client))]
+            feeding = asyncio.create_task(self._feed(queue))
             try:
                 yield client
             finally:
                 self._stopping.set()
-                await asyncio.gather(*sources)
+                await feeding
                 await queue.join()
                 for sender in senders:
                     sender.cancel()
@@ -121,7 +109,8 @@ class Sender:
         while time.monotonic() < deadline:
             try:
                 answer = await client.request(method, path, content=body, headers=headers)
-            except httpx.TransportError:
+            except httpx.TransportError as error:
+                self.ledger.unanswered[type(error).__name__] += 1
                 await asyncio.sleep(PAUSE_S)
                 continue
             self.ledger.answers[answer.status_code] += 1
@@ -152,75 +141,6 @@ class Sender:
                 await self.deliver(client, delivery)
             finally:
                 queue.task_done()
-
-    async def _people(self, client: httpx.AsyncClient) -> None:
-        """What people do, one after the other: they acknowledge, note, assign, declare and bring to an end."""
-        rng = random.Random(f"people-{self.seed}")  # noqa: S311  as above
-        number = 0
-        while not self._stopping.is_set():
-            number += 1
-            tenant = rng.choice(self.world.tenants)
-            await self._act(client, tenant, rng, f"act-{self.seed}-{number}")
-            if rng.random() < 0.2:  # noqa: PLR2004  one in five
-                await asyncio.to_thread(self._put_undecodable, tenant, rng, number)
-            await self._pause(1 / self.acts)
-
-    async def _act(self, client: httpx.AsyncClient, tenant: Tenant, rng: random.Random, key: str) -> None:
-        kind = rng.choice(("acknowledge", "note", "note", "assign", "severity", "declare"))
-        if kind == "declare":
-            made = await self.command(client, tenant, "POST", "/api/v1/incidents", {"title": f"Declared {key}"}, key)
-            if made and made.get("incident_id", made.get("id")):
-                path = f"/api/v1/incidents/{made.get('id') or made['incident_id']}/state"
-                await self.command(client, tenant, "POST", path, {"to": "resolved", "reason": "over"}, f"{key}-end")
-            return
-        incident = await self._an_incident(client, tenant, rng)
-        if incident is None:
-            return
-        path, body = {
-            "acknowledge": ("acknowledge", {}),
-            "note": ("notes", {"text": f"note {key}"}),
-            "assign": ("assign", {"assignee": rng.choice(("ada", "grace", "linus"))}),
-            "severity": ("severity", {"severity": rng.choice(("SEV-1", "SEV-2", "SEV-3"))}),
-        }[kind]
-        await self.command(client, tenant, "POST", f"/api/v1/incidents/{incident}/{path}", body, key)
-
-    async def _an_incident(self, client: httpx.AsyncClient, tenant: Tenant, rng: random.Random) -> str | None:
-        headers = {"Authorization": f"Bearer {tenant.viewer_token}"}
-        try:
-            answer = await client.get("/api/v1/incidents", params={"limit": 10, "status": "open"}, headers=headers)
-        except httpx.TransportError:
-            return None
-        if not answer.is_success:
-            return None
-        found = [item["id"] for item in answer.json()["items"] if item["service"] != "probe"]
-        return rng.choice(found) if found else None
-
-    def _put_undecodable(self, tenant: Tenant, rng: random.Random, number: int) -> None:
-        """Put a record on the intake that no decider can read: the third kind has another tenant than its key."""
-        recent = [at for at in self._raw_sent.get(tenant.name, []) if time.monotonic() - at < RAW_WINDOW_S]
-        if len(recent) >= RAW_LIMIT:
-            return
-        self._raw_sent[tenant.name] = [*recent, time.monotonic()]
-        identity = Id(tenant.name, "/torture/raw", f"raw-{self.seed}-{number}")
-        envelope = Envelope(identity.id, identity.source, SIGNAL, tenant.name)
-        value, headers = cloudevents.encode(envelope, Signal("undecodable"))
-        match rng.randrange(3):
-            case 0:
-                value = value[:-3]
-            case 1:
-                headers = [pair for pair in headers if pair[0] != "ce_type"]
-            case _:
-                headers = [(name, b"somebody-else" if name == "ce_tenantid" else text) for name, text in headers]
-        config = {**self.world.kafka.librdkafka(), "acks": "all", "partitioner": "murmur2_random", "log_level": 0}
-        producer = Producer({**config, "enable.idempotence": True, "delivery.timeout.ms": 120_000})
-
-        def delivered(error: Any, message: Any) -> None:
-            if error is None:
-                self.ledger.raw[message.partition(), message.offset()] = identity
-
-        topic = self.world.kafka.topic("incident-intake")
-        producer.produce(topic, value, tenant.name.encode(), on_delivery=delivered, headers=headers)
-        producer.flush()
 
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import random
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
@@ -22,17 +23,23 @@ PATIENCE_S = 40.0
 """Without even a heartbeat for so long the connection is taken for dead; heartbeats come every 15 s."""
 
 _QUERY = """subscription($after: String) {
-  timelineEventAdded(after: $after) { cursor reset event { id sequence incidentId } }
+  timelineEventAdded(after: $after) { cursor reset event { id sequence incidentId data } }
 }"""
 
 
 class Seen(NamedTuple):
-    """An event as a subscriber got it."""
+    """An event as a subscriber got it; ``digest`` is that of its data."""
 
     id: str
     incident_id: str
     sequence: int
     tenantsequence: int
+    digest: str
+
+
+def digest(data: object) -> str:
+    """Equal for equal JSON values."""
+    return hashlib.sha256(orjson.dumps(data, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
 
 
 @dataclass(slots=True)
@@ -85,8 +92,9 @@ class Subscriber:
         if fields.get("event") == "reset":
             self.resets += 1
         elif "data" in fields:
-            document = orjson.loads(fields["data"])
-            self.seen.append(Seen(document["id"], document["subject"], int(document["sequence"]), int(fields["id"])))
+            one = orjson.loads(fields["data"])
+            place = int(one["sequence"]), int(fields["id"])
+            self.seen.append(Seen(one["id"], one["subject"], *place, digest(one["data"])))
         self.cursor = fields.get("id", self.cursor)
 
     async def _graphql(self) -> None:
@@ -114,7 +122,8 @@ class Subscriber:
         if update["reset"]:
             self.resets += 1
         elif isinstance(event, dict):
-            self.seen.append(Seen(event["id"], event["incidentId"], int(event["sequence"]), int(cursor)))
+            place = int(event["sequence"]), int(cursor)
+            self.seen.append(Seen(event["id"], event["incidentId"], *place, digest(event["data"])))
         self.cursor = cursor
 
 

@@ -20,6 +20,7 @@ from infra.local.ports import require_free
 from infra.local.processes import Launch, find, read_record, start_detached
 from infra.local.settings import LOOPBACK, StackSettings
 from infra.local.stack import Stack
+from infra.torture import checkpoint_moves
 from infra.torture.children import ROOT, Children
 from infra.torture.proxy import ThreadedProxy, proxied
 from infra.torture.tenants import PagerDutyAccount, Tenant, make_tenants
@@ -27,7 +28,9 @@ from projections import migrate
 from streams.runtime.settings import DatabaseSettings, KafkaSettings
 from streams.runtime.topics import provision
 
-READY_S = 60.0
+READY_S, START_S = 180.0, 180.0
+"""A machine that is busy with other things takes its time."""
+
 NAMED = ("KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL", "S3_ENDPOINT")
 FAKE, FAKE_PORT = "fake-pagerduty", 9199
 POSTGRES_PROXY_PORT = 15472
@@ -86,7 +89,7 @@ def build(home: Path, held: ExitStack, report: Report, *, brokers: int = 1, plan
     """
     for variable in NAMED:
         os.environ.pop(variable, None)
-    settings = StackSettings(home=home, brokers=brokers, kafka_proxied=True)
+    settings = StackSettings(home=home, brokers=brokers, kafka_proxied=True, start_timeout_seconds=START_S)
     stack = local_stack.open_stack(settings)
     local_stack.down(stack, local_stack.quiet)  # of a run that was killed
     for server in stack.servers:
@@ -102,6 +105,7 @@ def build(home: Path, held: ExitStack, report: Report, *, brokers: int = 1, plan
     database = DatabaseSettings(url=SecretStr(values["DATABASE_URL"]))
     report("database and topics")
     migrate.upgrade(database)
+    checkpoint_moves.install(database)
     provision(kafka)
     ways = _open_ways(settings, held)
     _start_fake(settings)

@@ -152,6 +152,7 @@ correlation_key text NOT NULL
 event_id text NOT NULL
 topic_partition integer NOT NULL
 topic_offset bigint NOT NULL
+family jsonb NOT NULL DEFAULT '[]'::jsonb
 
 -- table read_data.timeline_entries_g1, row security forced
 tenant_id text NOT NULL
@@ -252,7 +253,8 @@ topic_offset bigint NOT NULL
     correlation_key,
     event_id,
     topic_partition,
-    topic_offset
+    topic_offset,
+    family
    FROM read_data.incidents_g1;
 
 -- view read.timeline_entries {security_invoker=true}
@@ -319,7 +321,7 @@ topic_offset bigint NOT NULL
 
 -- constraint timers_tenant_id_check on ops.timers: CHECK ((tenant_id <> ''::text))
 
--- constraint timers_timer_check on ops.timers: CHECK ((timer = ANY (ARRAY['close'::text, 'archive'::text])))
+-- constraint timers_timer_check on ops.timers: CHECK ((timer = ANY (ARRAY['close'::text, 'archive'::text, 'settle'::text])))
 
 -- constraint alerts_g1_disposition_check on read_data.alerts_g1: CHECK ((disposition = ANY (ARRAY['attached'::text, 'repeated'::text, 'kept_raw'::text, 'refused'::text, 'dead_lettered'::text])))
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 import orjson
 
@@ -11,6 +12,7 @@ from streams.agents import conditions
 from streams.agents.what_if import Recorded
 from streams.domain import correlation, events
 from streams.domain.correlation import Rule
+from streams.domain.envelope import Envelope
 from streams.domain.rules import DEFAULT, RuleSet
 from streams.domain.signals import ProviderIngested, Signal
 
@@ -45,18 +47,56 @@ class Explanation:
     reason: str = ""
     rule_set: str = ""
     verdicts: tuple[Verdict, ...] = ()
+    family: tuple[str, ...] = ()
+    """What the incident is to others along the service graph, in words."""
 
 
 def explain(alert_id: str, record: Iterable[Recorded], source: str = "") -> Explanation | None:
-    """What the record says of a delivery id (of any source, unless one is given); none where it is not there."""
-    rule_set = DEFAULT
+    """What the record says of a delivery id (of any source, unless one is given); none where it is not there.
+
+    The family of its incident is that at the end of the record.
+    """
+    found = None
     numbers: dict[str, events.Declared] = {}
+    links: dict[str, list[events.Linked]] = defaultdict(list)
+    explaining = _Explaining(alert_id, source, numbers)
     for envelope, event in record:
+        if isinstance(event, events.Declared):
+            numbers[envelope.subject] = event
+        elif isinstance(event, events.Linked):
+            links[envelope.subject].append(event)
+        elif found is None:
+            found = explaining.take(envelope, event)
+    if found is None:
+        return None
+    return replace(found, family=tuple(_link(one, numbers) for one in links[found.incident_id]))
+
+
+def _link(link: events.Linked, numbers: Mapping[str, events.Declared]) -> str:
+    other = f"INC-{numbers[link.other].number}" if link.other in numbers else link.other
+    role = "the cause" if link.role == "cause" else "an effect"
+    return f"{role} of {other} ({' depends on '.join(link.path)}; by rule set {link.rule_set})"
+
+
+class _Explaining:
+    """Reads the record up to the signal that is looked for."""
+
+    def __init__(self, alert_id: str, source: str, numbers: Mapping[str, events.Declared]) -> None:
+        self._alert_id = alert_id
+        self._source = source
+        self._numbers = numbers
+        self._rule_set = DEFAULT
+        self._flapping: set[str] = set()
+
+    def take(self, envelope: Envelope, event: events.Event | events.Intent) -> Explanation | None:
+        """The explanation, where the event is the one that has it."""
+        alert_id, source, numbers, rule_set = self._alert_id, self._source, self._numbers, self._rule_set
         match event:
             case events.Configured(what="rule_set"):
-                rule_set = _rule_set(event)
-            case events.Declared():
-                numbers[envelope.subject] = event
+                self._rule_set = _rule_set(event)
+            case events.Flapping(state, alerts):
+                keys = {alert.alert_key for alert in alerts}
+                self._flapping = self._flapping - keys if state == "ended" else self._flapping | keys
             case events.AlertsAttached(alerts):
                 for alert in alerts:
                     if _is(alert, alert_id, source):
@@ -64,14 +104,13 @@ def explain(alert_id: str, record: Iterable[Recorded], source: str = "") -> Expl
             case events.AlertsRepeated(refs) | events.AlertsResolved(refs):
                 for ref in refs:
                     if _is(ref, alert_id, source):
-                        return _known(ref, event, envelope.subject, numbers.get(envelope.subject))
+                        flapping = ref.alert_key in self._flapping
+                        return _known(ref, event, (envelope.subject, numbers.get(envelope.subject)), flapping=flapping)
             case ProviderIngested(delivery_id=found) if found == alert_id and source in {"", event.delivery_source}:
                 return Explanation(event.delivery_source, found, "kept_raw", reason=event.problem or "no signal")
             case events.IntakeRefused(id=found) if found == alert_id and source in {"", event.source}:
                 return Explanation(event.source, found, event.disposition, reason=f"{event.reason}: {event.detail}")
-            case _:
-                continue
-    return None
+        return None
 
 
 def _is(alert: events.Alert | events.AlertRef, alert_id: str, source: str) -> bool:
@@ -80,7 +119,10 @@ def _is(alert: events.Alert | events.AlertRef, alert_id: str, source: str) -> bo
 
 def _rule_set(event: events.Configured) -> RuleSet:
     """The rule set that a change of configuration set."""
-    rules = [Rule(**{**rule, "key_fields": tuple(rule["key_fields"])}) for rule in orjson.loads(event.content["rules"])]
+    rules = [
+        Rule(**{**rule, **{name: tuple(rule[name]) for name in ("key_fields", "flap_stops") if name in rule}})
+        for rule in orjson.loads(event.content["rules"])
+    ]
     return RuleSet(event.content["name"], int(event.content["version"]), tuple(rules))
 
 
@@ -113,8 +155,12 @@ def _attached(alert: events.Alert, incident: str, declared: events.Declared | No
     )
 
 
-def _known(ref: events.AlertRef, event: events.Event, incident: str, declared: events.Declared | None) -> Explanation:
+def _known(
+    ref: events.AlertRef, event: events.Event, place: tuple[str, events.Declared | None], *, flapping: bool
+) -> Explanation:
+    incident, declared = place
     repeated = isinstance(event, events.AlertsRepeated)
+    again = "it is flapping, and what it does is only noted" if flapping else "it fired again or late"
     return Explanation(
         source=ref.source,
         id=ref.id,
@@ -122,7 +168,7 @@ def _known(ref: events.AlertRef, event: events.Event, incident: str, declared: e
         incident_id=incident,
         number=declared.number if declared else 0,
         reason=f"the incident holds this alert already (fingerprint {ref.fingerprint}): "
-        + ("it fired again or late" if repeated else "it is over"),
+        + (again if repeated else "it is over"),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -15,22 +15,19 @@ import yaml
 from jsonschema import Draft202012Validator
 
 import schemas
-from streams.agents import conditions
-from streams.codec import avro
-from streams.domain import commands, events
-from streams.domain.batch import Batch, PartitionState
-from streams.domain.catalogue import SIGNAL, TYPE_OF
+from streams.agents import conditions, schedules
+from streams.domain import commands
+from streams.domain.configuring import command_of
 from streams.domain.correlation import FIELDS, Rule
-from streams.domain.envelope import Envelope, milliseconds
+from streams.domain.envelope import milliseconds
 from streams.domain.errors import IncidentsError
-from streams.domain.message import Data, Message
-from streams.domain.rules import RuleSet, SeverityRule, Silence
+from streams.domain.rules import Dependency, RuleSet, SeverityRule, Silence
 from streams.domain.signals import Signal
 
 _UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _DURATION = re.compile(r"([0-9]+)(ms|s|m|h|d)")
-_EPOCH = 1_780_000_000_000
-_TENANT = "rule-tests"
+EPOCH = 1_780_000_000_000
+"""Recorded time at which a test begins."""
 
 
 class BadRules(IncidentsError):  # noqa: N818
@@ -48,6 +45,8 @@ class RuleTest:
     name: str
     signals: tuple[tuple[str, int, Signal], ...]
     expect: frozenset[frozenset[str]]
+    families: frozenset[tuple[str, str]] | None = None
+    """Pairs of signals, of the cause's incident and of the effect's; none where the test does not look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +58,7 @@ class RuleFile:
 
     def command(self, actor: str) -> commands.SetRuleSet:
         """The command that publishes it."""
-        found = self.rule_set
-        return commands.SetRuleSet(found.name, found.version, found.rules, actor, found.severities, found.silences)
+        return command_of(self.rule_set, actor)
 
 
 def parse(text: str) -> RuleFile:
@@ -117,11 +115,22 @@ def _wrong(document: Mapping[str, Any]) -> Iterator[_Problem]:
     for index, silence in enumerate(document.get("silences", ())):
         for name, why in _wrong_times(silence):
             yield ["silences", index, name], why
-    for index, test in enumerate(document.get("tests", ())):
+    for service, others in document.get("families", {}).get("services", {}).items():
+        if service in others:
+            yield ["families", "services", service], "a service does not depend on itself"
+    yield from _wrong_tests(document.get("tests", ()))
+
+
+def _wrong_tests(tests: Sequence[Mapping[str, Any]]) -> Iterator[_Problem]:
+    for index, test in enumerate(tests):
         ids = {entry["id"] for entry in test["signals"]}
-        for place, group in enumerate(test["expect"]):
-            if unknown := set(group) - ids:
-                yield ["tests", index, "expect", place], f"no signal {', '.join(sorted(unknown))}"
+        for place, entry in enumerate(test["signals"]):
+            if "time" in entry and (why := _wrong_time(entry["time"])):
+                yield ["tests", index, "signals", place, "time"], why
+        for where in ("expect", "families"):
+            for place, group in enumerate(test.get(where, ())):
+                if unknown := set(group) - ids:
+                    yield ["tests", index, where, place], f"no signal {', '.join(sorted(unknown))}"
 
 
 def _wrong_rules(rules: Sequence[Mapping[str, Any]]) -> Iterator[_Problem]:
@@ -134,17 +143,31 @@ def _wrong_rules(rules: Sequence[Mapping[str, Any]]) -> Iterator[_Problem]:
                 yield ["rules", index, "key", place], f"{field!r} is none of {', '.join(sorted(FIELDS))}, labels.<name>"
         if not duration(rule["window"]):
             yield ["rules", index, "window"], "a window is longer than nothing"
+        if "flapping" in rule and not duration(rule["flapping"]["window"]):
+            yield ["rules", index, "flapping", "window"], "a window is longer than nothing"
 
 
-def _wrong_times(silence: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    times = {}
-    for name in ("from", "until"):
-        try:
-            times[name] = milliseconds(str(silence[name]))
-        except ValueError:
-            yield name, f"{silence[name]!r} is no RFC 3339 time"
-    if len(times) == len(("from", "until")) and times["until"] <= times["from"]:
+def _wrong_times(silence: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    wrong = {name: why for name in ("from", "until") if (why := _wrong_time(silence[name]))}
+    yield from wrong.items()
+    if wrong:
+        return
+    starts, ends = milliseconds(silence["from"]), milliseconds(silence["until"])
+    if ends <= starts:
         yield "until", "ends before it begins"
+    elif "schedule" in silence:
+        try:
+            schedules.windows(_schedule(silence["schedule"]), starts, ends)
+        except schedules.BadSchedule as error:
+            yield "schedule", str(error)
+
+
+def _wrong_time(text: str) -> str:
+    try:
+        milliseconds(text)
+    except ValueError:
+        return f"{text!r} is no RFC 3339 time"
+    return ""
 
 
 def duration(text: str) -> int:
@@ -161,15 +184,35 @@ def _rule_set(document: Mapping[str, Any]) -> RuleSet:
         version=document["version"],
         rules=tuple(_rule(rule, document["version"]) for rule in document["rules"]),
         severities=tuple(SeverityRule(e["when"], e["severity"]) for e in document.get("severities", ())),
-        silences=tuple(
-            Silence(s["name"], s["when"], milliseconds(s["from"]), milliseconds(s["until"]), s["reason"], s["owner"])
-            for s in document.get("silences", ())
-        ),
+        silences=tuple(map(_silence, document.get("silences", ()))),
+        **_families(document["families"]) if "families" in document else {},
     )
 
 
+def _silence(silence: Mapping[str, Any]) -> Silence:
+    starts, ends = milliseconds(silence["from"]), milliseconds(silence["until"])
+    found = Silence(silence["name"], silence["when"], starts, ends, silence["reason"], silence["owner"])
+    if "schedule" not in silence:
+        return found
+    schedule = _schedule(silence["schedule"])
+    return dataclasses.replace(found, schedule=str(schedule), windows=schedules.windows(schedule, starts, ends))
+
+
+def _schedule(entry: Mapping[str, str]) -> schedules.Schedule:
+    return schedules.Schedule(entry["rrule"], entry["at"], duration(entry["duration"]), entry["time_zone"])
+
+
+def _families(families: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a rule set that say how families are found."""
+    return {
+        "dependencies": tuple(Dependency(s, on) for s, others in families["services"].items() for on in others),
+        "family_window_ms": duration(families["window"]),
+        "family_depth": families.get("depth", 2),
+    }
+
+
 def _rule(rule: Mapping[str, Any], version: int) -> Rule:
-    limits = rule.get("limits", {})
+    limits, flapping = rule.get("limits", {}), rule.get("flapping", {})
     return Rule(
         name=rule["name"],
         version=rule.get("version", version),
@@ -182,35 +225,20 @@ def _rule(rule: Mapping[str, Any], version: int) -> Rule:
         max_alerts=limits.get("alerts", 5_000),
         action=rule.get("action", "incident"),
         auto_resolve=rule.get("auto_resolve", False),
+        flap_changes=flapping.get("changes", 0),
+        flap_window_ms=duration(flapping.get("window", "0s")),
+        flap_stops=tuple(flapping.get("stops", ())),
     )
 
 
 def _test(test: Mapping[str, Any]) -> RuleTest:
     signals = []
     for entry in test["signals"]:
-        fields = {name: value for name, value in entry.items() if name not in {"id", "at"}}
-        at = duration(entry.get("at", "0s"))
-        signals.append((entry["id"], at, Signal(**{"title": entry["id"], **fields, "event_time": _EPOCH + at})))
-    return RuleTest(test["name"], tuple(signals), frozenset(frozenset(group) for group in test["expect"]))
-
-
-def run_test(rule_set: RuleSet, test: RuleTest) -> frozenset[frozenset[str]]:
-    """The groups that a test's signals form under a rule set, decided as the orchestrator decides them."""
-    state = PartitionState(holds=conditions.holds)
-    batch = Batch(state, "0:0:0")
-    batch.add(_message(RuleFile(rule_set, ()).command("system:rule-test"), "rule-set", 0))
-    for id_, at, signal in test.signals:
-        batch.add(_message(signal, id_, at))
-    groups: dict[str, set[str]] = defaultdict(set)
-    for recorded in batch.seal(lambda data: avro.encode(data)[0]).recorded:
-        if isinstance(recorded.event, events.AlertsAttached | events.AlertsRepeated):
-            groups[recorded.envelope.subject] |= {alert.id for alert in recorded.event.alerts}
-    return frozenset(map(frozenset, groups.values()))
-
-
-def _message(data: Data, id_: str, at: int) -> Message:
-    envelope = Envelope(id_, "/tests", SIGNAL if isinstance(data, Signal) else TYPE_OF[type(data)], _TENANT)
-    return Message(envelope, data, _EPOCH + at, "incident-intake", 0, 0)
+        fields = {name: value for name, value in entry.items() if name not in {"id", "at", "time"}}
+        at = milliseconds(entry["time"]) - EPOCH if "time" in entry else duration(entry.get("at", "0s"))
+        signals.append((entry["id"], at, Signal(**{"title": entry["id"], **fields, "event_time": EPOCH + at})))
+    pairs = frozenset((cause, effect) for cause, effect in test["families"]) if "families" in test else None
+    return RuleTest(test["name"], tuple(signals), frozenset(frozenset(group) for group in test["expect"]), pairs)
 
 
 def differences(old: RuleSet, new: RuleSet) -> list[dict[str, str]]:
@@ -220,6 +248,7 @@ def differences(old: RuleSet, new: RuleSet) -> list[dict[str, str]]:
         ("rule", {r.name: r for r in old.rules}, {r.name: r for r in new.rules}),
         ("silence", {s.name: s for s in old.silences}, {s.name: s for s in new.silences}),
         ("severity", {s.when: s for s in old.severities}, {s.when: s for s in new.severities}),
+        ("dependency", _by_edge(old), _by_edge(new)),
     ):
         for name in dict.fromkeys((*before, *after)):
             one, other = before.get(name), after.get(name)
@@ -228,11 +257,19 @@ def differences(old: RuleSet, new: RuleSet) -> list[dict[str, str]]:
             change = "changed" if one and other else "added" if other else "removed"
             detail = "; ".join(_fields_that_differ(one, other)) if one and other else ""
             found.append({"what": what, "name": name, "change": change, "detail": detail})
+    limits = [(one.family_window_ms, one.family_depth) for one in (old, new)]
+    if limits[0] != limits[1]:
+        detail = "; ".join(f"window {window} ms, depth {depth}" for window, depth in limits)
+        found.append({"what": "families", "name": "", "change": "changed", "detail": detail})
     orders = [[rule.name for rule in rule_set.rules] for rule_set in (old, new)]
     shared = set(orders[0]) & set(orders[1])
     if [n for n in orders[0] if n in shared] != [n for n in orders[1] if n in shared]:
         found.append({"what": "rules", "name": "", "change": "reordered", "detail": " > ".join(orders[1])})
     return found
+
+
+def _by_edge(rule_set: RuleSet) -> dict[str, Dependency]:
+    return {f"{one.service} on {one.on}": one for one in rule_set.dependencies}
 
 
 def _fields_that_differ(one: object, other: object) -> Iterator[str]:

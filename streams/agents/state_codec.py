@@ -14,12 +14,15 @@ import orjson
 
 from streams.domain.correlation import Rule, Window
 from streams.domain.errors import UnknownSchema
-from streams.domain.events import External
-from streams.domain.incident import Incident
-from streams.domain.rules import RuleSet, SeverityRule, Silence
-from streams.domain.state import AlertState, Head, Outcome, Preferences, SeenIds, Subscription
+from streams.domain.events import AlertRef, External
+from streams.domain.incident import Incident, Relative
+from streams.domain.rules import Dependency, RuleSet, SeverityRule, Silence, Span
+from streams.domain.state import AlertState, Flap, Head, Outcome, Preferences, SeenIds, Subscription
 
-FORMAT = 1
+FORMAT = 2
+"""What is written. Format 1 is read as well: later formats only add values at the end of an item."""
+
+_READ = frozenset({1, 2})
 _SEPARATOR = "\x1f"
 
 
@@ -39,21 +42,37 @@ def _values(data: type) -> Callable[[Any], list[Any]]:
     return lambda instance: list(get(instance))
 
 
-_outcome, _preferences, _rule, _silence = _values(Outcome), _values(Preferences), _values(Rule), _values(Silence)
+_outcome, _preferences, _rule = _values(Outcome), _values(Preferences), _values(Rule)
+_alert_ref, _silence = _values(AlertRef), _values(Silence)
+_EXTERNALS = Incident._fields.index("externals")
 
 
 def _encode_incident(incident: Incident) -> list[Any]:
     externals = [[e.connector, e.integration_id, e.external_id] for e in incident.externals]
-    return [*incident[:-1], externals]
+    return [*incident[:_EXTERNALS], externals, [list(one) for one in incident.family]]
 
 
 def _decode_incident(values: list[Any]) -> Incident:
-    return Incident(*(*values[:-1], tuple(External(*external) for external in values[-1])))
+    lists: list[Any] = [tuple(External(*external) for external in values[_EXTERNALS])]
+    lists += [tuple(Relative(*one) for one in family) for family in values[_EXTERNALS + 1 :]]
+    return Incident(*values[:_EXTERNALS], *lists)
 
 
 def _decode_rule(values: list[Any]) -> Rule:
-    named = dict(zip((field.name for field in fields(Rule)), values, strict=True))
-    return Rule(**{**named, "key_fields": tuple(named["key_fields"])})
+    named = dict(zip((field.name for field in fields(Rule)), values, strict=False))
+    for name in {"key_fields", "flap_stops"} & named.keys():
+        named[name] = tuple(named[name])
+    return Rule(**named)
+
+
+def _encode_silence(silence: Silence) -> list[Any]:
+    *plain, windows = _silence(silence)
+    return [*plain, [[window.starts, window.ends] for window in windows]]
+
+
+def _decode_silence(values: list[Any]) -> Silence:
+    named = dict(zip((field.name for field in fields(Silence)), values, strict=False))
+    return Silence(**{**named, "windows": tuple(Span(*window) for window in named.get("windows", ()))})
 
 
 def _encode_rule_set(rule_set: RuleSet) -> list[Any]:
@@ -62,19 +81,38 @@ def _encode_rule_set(rule_set: RuleSet) -> list[Any]:
         rule_set.version,
         [_rule(rule) for rule in rule_set.rules],
         [[entry.when, entry.severity] for entry in rule_set.severities],
-        [_silence(silence) for silence in rule_set.silences],
+        [_encode_silence(silence) for silence in rule_set.silences],
+        [[one.service, one.on] for one in rule_set.dependencies],
+        rule_set.family_window_ms,
+        rule_set.family_depth,
     ]
 
 
 def _decode_rule_set(values: list[Any]) -> RuleSet:
-    name, version, rules, severities, silences = values
+    name, version, rules, severities, silences, *family = values
+    dependencies, *limits = family or ((),)
     return RuleSet(
         name,
         version,
         tuple(map(_decode_rule, rules)),
         tuple(SeverityRule(*entry) for entry in severities),
-        tuple(Silence(*silence) for silence in silences),
+        tuple(map(_decode_silence, silences)),
+        tuple(Dependency(*one) for one in dependencies),
+        *limits,
     )
+
+
+def _encode_windows(windows: tuple[Window, ...]) -> list[Any]:
+    return [list(window) for window in windows]
+
+
+def _decode_windows(values: list[Any]) -> tuple[Window, ...]:
+    return tuple(Window(*value) for value in values)
+
+
+def _decode_flap(values: list[Any]) -> Flap:
+    flap = Flap(*values)
+    return flap._replace(changes=tuple(values[1]), last=AlertRef(*values[-1]))
 
 
 def _decode_subscription(values: list[Any]) -> Subscription:
@@ -86,7 +124,9 @@ _CODECS: dict[str, tuple[Callable[[Any], list[Any]], Callable[[list[Any]], Any]]
     "head": (list, lambda values: Head(*values)),
     "incident": (_encode_incident, _decode_incident),
     "alert": (list, lambda values: AlertState(*values)),
-    "window": (lambda windows: [list(w) for w in windows], lambda values: tuple(Window(*value) for value in values)),
+    "window": (_encode_windows, _decode_windows),
+    "activity": (_encode_windows, _decode_windows),
+    "flap": (lambda flap: [*flap[:-1], _alert_ref(flap.last)], _decode_flap),
     "outcome": (_outcome, lambda values: Outcome(*values)),
     "seen": (lambda seen: [seen.at, seen.digests.hex()], lambda values: SeenIds(values[0], bytes.fromhex(values[1]))),
     "subscription": (
@@ -106,6 +146,6 @@ def encode(kind: str, item: Any) -> bytes:
 def decode(kind: str, value: bytes) -> Any:
     """The item; raises ``UnknownSchema`` for a format or a kind that a newer version wrote."""
     format_, values = orjson.loads(value)
-    if format_ != FORMAT or kind not in _CODECS:
+    if format_ not in _READ or kind not in _CODECS:
         raise UnknownSchema(f"a state item of kind {kind!r} has format {format_}, this version reads {FORMAT}")
     return _CODECS[kind][1](values)

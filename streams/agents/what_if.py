@@ -2,11 +2,13 @@
 
 Nothing here can write: there is no producer and no database, only records that were read. A person's command is aimed
 at the simulated incident that holds the first alert of the incident that it named; recorded timers and results of
-effects are left out, configuration of correlation too. The same input gives the same report.
+effects are left out, configuration of correlation too. Timers fire as the simulated incidents set them. The same input
+gives the same report.
 """
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
@@ -17,13 +19,21 @@ from streams.codec import avro
 from streams.domain import alerts, commands, events
 from streams.domain.batch import Batch, PartitionState
 from streams.domain.catalogue import TYPE_OF
-from streams.domain.envelope import Envelope
+from streams.domain.configuring import command_of
+from streams.domain.envelope import Envelope, derive_id
 from streams.domain.errors import InvalidEvent
 from streams.domain.message import Message
 from streams.domain.rules import RuleSet
 from streams.domain.signals import Signal
 
 BATCH = 1000
+
+_TIMERS: dict[type, commands.TimerKind] = {
+    events.Resolved: "close",
+    events.Closed: "archive",
+    events.Merged: "archive",
+    events.Flapping: "settle",
+}
 
 Delivery = tuple[str, str]
 """Source and id of a signal."""
@@ -39,6 +49,8 @@ class Grouping:
     spans: dict[str, tuple[int, int]] = field(default_factory=dict)
     incident_of: dict[Delivery, str] = field(default_factory=dict)
     effects: Counter[str] = field(default_factory=Counter)
+    families: int = 0
+    flapping: int = 0
 
     def take(self, envelope: Envelope, event: events.Event) -> None:
         """Add an event of the record, or of the simulation."""
@@ -49,6 +61,10 @@ class Grouping:
         elif isinstance(event, events.AlertsAttached):
             for alert in event.alerts:
                 self._place(subject, (alert.source, alert.id), alert.event_time)
+        elif isinstance(event, events.Linked):
+            self.families += event.role == "cause"
+        elif isinstance(event, events.Flapping):
+            self.flapping += event.state == "started"
 
     def _place(self, incident: str, delivery: Delivery, at: int) -> None:
         if delivery in self.incident_of:
@@ -111,10 +127,8 @@ class Run:
             incident: deliveries[0] for incident, deliveries in simulation.recorded.deliveries.items() if deliveries
         }
         self._fingerprints: dict[Delivery, str] = {}
-        self._declared: dict[str, str] = {}
-        publish = commands.SetRuleSet(
-            rule_set.name, rule_set.version, rule_set.rules, "system:what-if", rule_set.severities, rule_set.silences
-        )
+        self._timers: list[tuple[int, str, commands.TimerKind, str]] = []
+        publish = command_of(rule_set, "system:what-if")
         envelope = Envelope("what-if", "/what-if", TYPE_OF[commands.SetRuleSet], tenant)
         self._batch([Message(envelope, publish, 0, "incident-intake", 0, -1)])
 
@@ -122,6 +136,10 @@ class Run:
         """Decide every message that has a part in the simulation."""
         waiting: list[Message] = []
         for message in intake:
+            if self._timers and self._timers[0][0] <= message.recorded:
+                self._batch(waiting)
+                waiting = []
+                self._fire(message)
             if isinstance(message.data, Signal):
                 self._simulation.signals += 1
                 delivery = (message.envelope.source, message.envelope.id)
@@ -130,7 +148,8 @@ class Run:
             else:
                 # A command is aimed at what the signals before it have become.
                 self._batch(waiting)
-                waiting = [aimed] if (aimed := self._aim(message)) is not None else []
+                aimed = self._aim(message)
+                waiting = [aimed] if aimed is not None else []
             if len(waiting) >= BATCH:
                 self._batch(waiting)
                 waiting = []
@@ -149,10 +168,20 @@ class Run:
         self._state.journal.clear()
         for recorded in sealed.recorded:
             self._simulation.simulated.take(recorded.envelope, recorded.event)
-            if isinstance(recorded.event, events.Declared):
-                self._declared[recorded.envelope.causationid] = recorded.envelope.subject
+            if due := getattr(recorded.event, "due", 0):
+                kind = _TIMERS[type(recorded.event)]
+                heapq.heappush(self._timers, (due, recorded.envelope.subject, kind, recorded.envelope.id))
         for _, intent in sealed.intents:
             self._simulation.simulated.effects[intent.action] += 1
+
+    def _fire(self, before: Message) -> None:
+        """Fire the timers that are due before a message, as a scheduler that is never late."""
+        while self._timers and self._timers[0][0] <= before.recorded:
+            due, incident, kind, cause = heapq.heappop(self._timers)
+            command = commands.FireTimer(incident, kind, due, cause)
+            id_ = derive_id(cause, kind, "what-if")
+            envelope = Envelope(id_, "/what-if", TYPE_OF[commands.FireTimer], before.envelope.tenantid)
+            self._batch([Message(envelope, command, due, before.topic, before.partition, before.offset)])
 
     def _aim(self, message: Message) -> Message | None:
         """The message as the simulation takes it; none for what it leaves out."""
@@ -162,6 +191,7 @@ class Run:
                 commands.FireTimer()
                 | commands.RecordEffect()
                 | commands.SetRuleSet()
+                | commands.ChangeRuleSet()
                 | commands.Release()
                 | commands.Erase()
             ):
@@ -202,7 +232,7 @@ class Run:
             return incident if self._tenant.incidents.get(incident) is not None else None
         key = alerts.alert_key(delivery[0], self._fingerprints.get(delivery, delivery[1]))
         known = self._tenant.alerts.get(key)
-        holder = alerts.holder(self._tenant, known.incident_id) if known else None
+        holder = self._tenant.holder(known.incident_id) if known else None
         return holder.id if holder else None
 
 

@@ -31,6 +31,8 @@ def as_document(tenant: str, rule_set: RuleSet, simulation: Simulation) -> dict[
         "commands": simulation.commands,
         "incidents": {"recorded": len(recorded.numbers), "simulated": len(simulated.numbers)},
         "noise": {"recorded": _noise(recorded), "simulated": _noise(simulated)},
+        "families": {"recorded": recorded.families, "simulated": simulated.families},
+        "flapping": {"recorded": recorded.flapping, "simulated": simulated.flapping},
         "effects": {
             action: {"recorded": recorded.effects[action], "simulated": simulated.effects[action]}
             for action in sorted({*recorded.effects, *simulated.effects})
@@ -66,6 +68,8 @@ def _lines(document: Mapping[str, Any]) -> Iterator[str]:
     yield f"  {document['signals']} signals and {document['commands']} commands of people"
     yield f"  incidents           {incidents['recorded']} recorded, {incidents['simulated']} simulated"
     yield f"  incidents an alert  {noise['recorded']} recorded, {noise['simulated']} simulated"
+    for name, of in (("family links", "families"), ("flapping alerts", "flapping")):
+        yield f"  {name:<19} {document[of]['recorded']} recorded, {document[of]['simulated']} simulated"
     for action, counts in document["effects"].items():
         yield f"  {action:<19} {counts['recorded']} recorded, {counts['simulated']} simulated"
     for name in _CHANGES:

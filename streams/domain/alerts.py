@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import blake2b
 
-from streams.domain import correlation, events
+from streams.domain import correlation, events, families, flapping
 from streams.domain.correlation import DAY_MS, MINUTE_MS, Match, Window
 from streams.domain.envelope import Envelope
+from streams.domain.errors import Reason, Rejected
 from streams.domain.incident import Incident, moved
 from streams.domain.lifecycle import ACTIVE, FINAL, Status
 from streams.domain.message import Message
+from streams.domain.received import Received
 from streams.domain.recording import Recorder
 from streams.domain.rules import severity_of, silence_of
 from streams.domain.signals import SEVERITIES, ProviderIngested, Signal
@@ -39,57 +41,6 @@ def alert_key(source: str, fingerprint: str) -> str:
     return blake2b(f"{len(source)}:{source}{fingerprint}".encode(), digest_size=12).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
-class _Received:
-    """A signal with what is derived from it once."""
-
-    signal: Signal
-    message: Message
-    key: str
-    fingerprint: str
-    at: int
-
-    def ref(self) -> events.AlertRef:
-        envelope, signal = self.message.envelope, self.signal
-        return events.AlertRef(
-            source=envelope.source,
-            id=envelope.id,
-            alert_key=self.key,
-            event_time=self.at,
-            recorded_time=self.message.recorded,
-            fingerprint=self.fingerprint,
-            title=signal.title,
-            connector=signal.connector,
-            integration_id=signal.integration_id,
-        )
-
-    def alert(self, match: Match | None) -> events.Alert:
-        envelope, signal = self.message.envelope, self.signal
-        return events.Alert(
-            source=envelope.source,
-            id=envelope.id,
-            alert_key=self.key,
-            title=signal.title,
-            event_time=self.at,
-            recorded_time=self.message.recorded,
-            fingerprint=self.fingerprint,
-            severity=signal.severity,
-            service=signal.service,
-            host=signal.host,
-            error_type=signal.error_type,
-            rule=signal.rule,
-            kind=signal.kind,
-            connector=signal.connector,
-            integration_id=signal.integration_id,
-            external_id=signal.external_id,
-            correlation_rule=match.rule.name if match else "",
-            correlation_version=match.rule.version if match else 0,
-            correlation_key=match.key if match else "",
-            links=signal.links,
-            labels=signal.labels,
-        )
-
-
 def decide(state: TenantState, message: Message, signal: Signal, recorder: Recorder) -> None:
     """Decide a signal that was not seen before; its events go to ``recorder``."""
     now = recorder.now
@@ -97,7 +48,7 @@ def decide(state: TenantState, message: Message, signal: Signal, recorder: Recor
         signal = replace(signal, severity=severity_of(state.rule_set, signal, state.holds))
     event_time = signal.event_time or now
     fingerprint = signal.fingerprint or message.envelope.id
-    received = _Received(
+    received = Received(
         signal=signal,
         message=message,
         key=alert_key(message.envelope.source, fingerprint),
@@ -105,32 +56,52 @@ def decide(state: TenantState, message: Message, signal: Signal, recorder: Recor
         # A clock that is wrong by more than this says nothing; clamping keeps the order of all that is believed.
         at=min(max(event_time, now - DAY_MS), now + CLOCK_AHEAD_MS),
     )
+    if state.rule_set.detects_flapping and flapping.holds_back(state, received, recorder):
+        return
     if signal.status == "resolved":
         _resolve(state, received, recorder)
     else:
         _fire(state, received, recorder)
 
 
-def _resolve(state: TenantState, received: _Received, recorder: Recorder) -> None:
+def _resolve(state: TenantState, received: Received, recorder: Recorder) -> None:
     known = state.alerts.get(received.key)
-    incident = holder(state, known.incident_id) if known else None
+    incident = state.holder(known.incident_id) if known else None
     if known is None or incident is None:
         state.alerts.put(received.key, AlertState("", resolved=True, event_time=received.at))
         recorder.record_for_tenant(_kept(received, "resolved before it fired"))
     elif known.resolved or received.at < known.event_time:
         recorder.record(incident.id, events.AlertsRepeated((received.ref(),)))
     else:
-        _resolved(state, received, incident, recorder)
+        _resolved(state, received.ref(), incident, recorder)
 
 
-def _resolved(state: TenantState, received: _Received, incident: Incident, recorder: Recorder) -> None:
-    state.alerts.put(received.key, AlertState(incident.id, resolved=True, event_time=received.at))
-    incident = recorder.record(incident.id, events.AlertsResolved((received.ref(),)))
+def _resolved(state: TenantState, alert: events.AlertRef, incident: Incident, recorder: Recorder) -> None:
+    state.alerts.put(alert.alert_key, AlertState(incident.id, resolved=True, event_time=alert.event_time))
+    incident = recorder.record(incident.id, events.AlertsResolved((alert,)))
     over = not incident.firing_count and incident.status in {Status.OPEN, Status.MITIGATED}
     if over and _resolves_itself(state, incident):
         reason = "all its alerts are resolved"
         event = moved(incident, Status.RESOLVED, CORRELATION, reason, "", recorder.now, state.preferences.timers)
         recorder.record(incident.id, event)
+
+
+def settle(state: TenantState, incident_id: str, recorder: Recorder) -> str:
+    """Look again at the incident's flapping alerts whose time has come; the id of the incident that holds them.
+
+    One that has been calm for its rule's window is no longer flapping, and becomes what its provider said last. Raises
+    ``Rejected`` where none is due.
+    """
+    incident = state.holder(incident_id)
+    found = flapping.due(state, incident, recorder.now) if incident else []
+    if incident is None or not found:
+        raise Rejected(Reason.NOT_DUE, "no flapping alert of the incident is due")
+    for key, flap in found:
+        over = flapping.look_again(state, key, incident, recorder)
+        known = state.alerts.get(key)
+        if over and flap.resolved and known is not None and not known.resolved:
+            _resolved(state, flap.last, state.incidents.get(incident.id) or incident, recorder)
+    return incident.id
 
 
 def _resolves_itself(state: TenantState, incident: Incident) -> bool:
@@ -139,13 +110,13 @@ def _resolves_itself(state: TenantState, incident: Incident) -> bool:
     return by_rule or state.preferences.auto_resolve
 
 
-def _fire(state: TenantState, received: _Received, recorder: Recorder) -> None:
+def _fire(state: TenantState, received: Received, recorder: Recorder) -> None:
     known = state.alerts.get(received.key)
-    incident = holder(state, known.incident_id) if known else None
+    incident = state.holder(known.incident_id) if known else None
     if known is None or incident is None:
         incident = _begin(state, received, recorder)
         if incident is not None and known is not None and received.at <= known.event_time:
-            _resolved(state, replace(received, at=known.event_time), incident, recorder)
+            _resolved(state, replace(received, at=known.event_time).ref(), incident, recorder)
     elif received.at <= known.event_time and known.resolved:
         recorder.record(incident.id, events.AlertsRepeated((received.ref(),)))
     elif not _takes(incident, received.at):
@@ -160,7 +131,7 @@ def _fire(state: TenantState, received: _Received, recorder: Recorder) -> None:
 
 
 def _begin(
-    state: TenantState, received: _Received, recorder: Recorder, former: Incident | None = None
+    state: TenantState, received: Received, recorder: Recorder, former: Incident | None = None
 ) -> Incident | None:
     """Put an alert that no incident holds where it belongs, unless a silence or its rule keeps it apart."""
     silence = silence_of(state.rule_set, received.signal, recorder.now, state.holds)
@@ -174,27 +145,19 @@ def _begin(
     return _attach(state, received, (_place(state, received, recorder, match, former), match), recorder)
 
 
-def holder(state: TenantState, incident_id: str) -> Incident | None:
-    """The incident that now holds what ``incident_id`` held: itself, or the one that it was merged into."""
-    incident = state.incidents.get(incident_id)
-    while incident is not None and incident.merged_into:
-        incident = state.incidents.get(incident.merged_into)
-    return incident if incident is not None and not incident.archived_at else None
-
-
 def _takes(incident: Incident, at: int) -> bool:
     """Whether an incident takes an alert of this event time: it is active, or was when the alert fired."""
     return incident.status in ACTIVE or (incident.status not in FINAL and at <= incident.resolved_at)
 
 
 def _place(
-    state: TenantState, received: _Received, recorder: Recorder, match: Match | None, former: Incident | None
+    state: TenantState, received: Received, recorder: Recorder, match: Match | None, former: Incident | None
 ) -> Incident:
     """The incident that the signal belongs to, opened where there is none."""
     relation = "recurrence" if former else ""
     windows = correlation.reachable(state.windows.get(match.key) or (), received.at, match.rule) if match else ()
     for window in windows:
-        incident = holder(state, window.incident_id)
+        incident = state.holder(window.incident_id)
         if match is None or incident is None:
             continue
         full = correlation.is_full(window, received.at, incident.alert_count, match.rule)
@@ -205,7 +168,7 @@ def _place(
 
 
 def _declared(
-    received: _Received, match: Match | None, number: int, former: Incident | None, relation: str
+    received: Received, match: Match | None, number: int, former: Incident | None, relation: str
 ) -> events.Declared:
     signal = received.signal
     return events.Declared(
@@ -225,7 +188,7 @@ def _declared(
 
 
 def _attach(
-    state: TenantState, received: _Received, place: tuple[Incident, Match | None], recorder: Recorder
+    state: TenantState, received: Received, place: tuple[Incident, Match | None], recorder: Recorder
 ) -> Incident:
     incident, match = place
     state.alerts.put(received.key, AlertState(incident.id, resolved=False, event_time=received.at))
@@ -235,7 +198,7 @@ def _attach(
     severity = received.signal.severity
     if not incident.severity_by_hand and SEVERITIES.index(severity) < SEVERITIES.index(incident.severity):
         incident = recorder.record(incident.id, events.SeverityChanged(severity, incident.severity, CORRELATION))
-    return incident
+    return families.note(state, received.signal.service, incident, received.at, recorder)
 
 
 def _extend(state: TenantState, match: Match, incident: Incident, at: int, now: int) -> None:
@@ -243,7 +206,7 @@ def _extend(state: TenantState, match: Match, incident: Incident, at: int, now: 
     others = []
     mine = Window(incident.id, at, at, now)
     for window in state.windows.get(match.key) or ():
-        held_by = holder(state, window.incident_id)
+        held_by = state.holder(window.incident_id)
         if held_by is not None and held_by.id == incident.id:
             mine = Window(incident.id, min(mine.first, window.first), max(mine.last, window.last), now)
         elif held_by is not None and correlation.expires(window, match.rule) >= now:
@@ -255,7 +218,7 @@ _OTHER_WINDOWS = 7
 """How many other windows a key keeps: more than that within reach of each other are not worth telling apart."""
 
 
-def _kept(received: _Received, problem: str) -> ProviderIngested:
+def _kept(received: Received, problem: str) -> ProviderIngested:
     envelope, signal = received.message.envelope, received.signal
     return ProviderIngested(
         connector=signal.connector,

@@ -48,11 +48,15 @@ class Sealed:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """A command to answer with the outcome that is kept under ``key``."""
+    """A command to answer with the outcome that is kept under ``key``.
+
+    ``outcome`` is what it was when it was decided: a batch may span so much recorded time that its end forgets it.
+    """
 
     tenant: str
     command_id: str
     key: str
+    outcome: Outcome
 
 
 @dataclass(slots=True)
@@ -98,8 +102,9 @@ class Batch:
             if decision is None:
                 journal.rollback(mark)
         self._facts.setdefault(state.tenant, []).extend(decision.facts)
-        if decision.outcome:
-            self._answers.append(_Answer(state.tenant, message.envelope.id, decision.outcome))
+        outcome = state.outcomes.get(decision.outcome) if decision.outcome else None
+        if outcome is not None:
+            self._answers.append(_Answer(state.tenant, message.envelope.id, decision.outcome, outcome))
         return decision.disposition
 
     def passes_over(self, envelope: Envelope, recorded: int) -> bool:
@@ -166,14 +171,10 @@ class Batch:
             state.set_head(clock=state.clock)
             last_of = self._seal_tenant(state, join(facts), encode, sealed)
             state.keep_seen(self._span)
-            for answer in self._answers:
+            for place, answer in enumerate(self._answers):
                 if answer.tenant == tenant:
-                    _complete(state, answer.key, last_of.get(answer.command_id))
-        for answer in self._answers:
-            outcome = self._state.tenants[answer.tenant].outcomes.get(answer.key)
-            if outcome is None:
-                raise ValueError(f"command {answer.command_id} was decided and has no outcome")
-            sealed.results.append((answer.tenant, _result(answer.command_id, outcome)))
+                    self._answers[place] = _complete(state, answer, last_of.get(answer.command_id))
+        sealed.results.extend((answer.tenant, _result(answer.command_id, answer.outcome)) for answer in self._answers)
         return sealed
 
     def _seal_tenant(
@@ -196,7 +197,8 @@ class Batch:
                 state.incidents.drop(incident.id)
             else:
                 state.incidents.put(incident.id, placed(incident, envelope, fact.event))
-            for intent in routing.intents(envelope, fact.event, incident, state.subscriptions.values()):
+            subscriptions = () if fact.quiet else state.subscriptions.values()
+            for intent in routing.intents(envelope, fact.event, incident, subscriptions):
                 sealed.intents.append((state.tenant, intent))
         state.heads.put(ONLY, head)
         return last_of
@@ -247,11 +249,12 @@ def placed(incident: Incident, envelope: Envelope, event: events.Event) -> Incid
     return incident._replace(sequence=envelope.sequence, hash=envelope.hash, updated_at=envelope.recordedtime)
 
 
-def _complete(state: TenantState, key: str, last: Envelope | None) -> None:
+def _complete(state: TenantState, answer: _Answer, last: Envelope | None) -> _Answer:
     """Add to the outcome of a command of this batch where its last event stands and what the incident is then."""
-    outcome = state.outcomes.get(key)
-    if outcome is None or outcome.tenantsequence or outcome.reason:
-        return
+    kept = state.outcomes.get(answer.key)
+    outcome = kept or answer.outcome
+    if outcome.tenantsequence or outcome.reason:
+        return replace(answer, outcome=outcome)
     incident = state.incidents.get(outcome.incident_id)
     outcome = replace(outcome, tenantsequence=last.tenantsequence if last else state.head.tenantsequence)
     if incident is not None:
@@ -263,7 +266,9 @@ def _complete(state: TenantState, key: str, last: Envelope | None) -> None:
             revision=incident.revision,
             sequence=sequence,
         )
-    state.outcomes.put(key, outcome)
+    if kept is not None:
+        state.outcomes.put(answer.key, outcome)
+    return replace(answer, outcome=outcome)
 
 
 def _result(command_id: str, outcome: Outcome) -> events.CommandResult:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from streams.domain.correlation import Rule
-from streams.domain.rules import SeverityRule, Silence
+from streams.domain.rules import Dependency, SeverityRule, Silence
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,8 @@ class Merge:
     expected_revision: int = 0
 
 
-TimerKind = Literal["close", "archive"]
+TimerKind = Literal["close", "archive", "settle"]
+"""``settle`` is for the flapping alerts of an incident: its ``cause_id`` is not looked at, their due times are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,9 +147,15 @@ class SetSubscription:
     active: bool = True
 
 
+Stage = Literal["active", "shadow"]
+
+
 @dataclass(frozen=True, slots=True)
 class SetRuleSet:
-    """Go by another rule set from now on (``com.incidents.config.rule_set.v1``): see ``rules.RuleSet``."""
+    """Go by another rule set from now on (``com.incidents.config.rule_set.v1``): see ``rules.RuleSet``.
+
+    At the stage ``shadow`` it decides nothing: it is the draft that is tried on live traffic and may be promoted.
+    """
 
     name: str
     version: int
@@ -156,6 +163,27 @@ class SetRuleSet:
     actor: str
     severities: tuple[SeverityRule, ...] = ()
     silences: tuple[Silence, ...] = ()
+    dependencies: tuple[Dependency, ...] = ()
+    family_window_ms: int = 0
+    family_depth: int = 2
+    stage: Stage = "active"
+
+
+RuleSetChange = Literal["promote", "roll_back", "withdraw"]
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeRuleSet:
+    """Let the draft decide, go back to the rule set before, or take the draft away.
+
+    ``name`` and ``version`` are those of the draft, or of the rule set that decides and is to be taken back: a change
+    that somebody else made meanwhile is not undone by accident.
+    """
+
+    change: RuleSetChange
+    name: str
+    version: int
+    actor: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +229,7 @@ Command = (
     | RecordEffect
     | SetSubscription
     | SetRuleSet
+    | ChangeRuleSet
     | SetPreferences
     | Release
     | Erase

@@ -19,6 +19,7 @@ DAY_MS = 86_400_000
 
 
 Action = Literal["incident", "record"]
+Stops = Literal["incidents", "effects"]
 
 FIELDS = frozenset(
     {
@@ -44,6 +45,9 @@ class Rule:
     A field is an attribute of ``Signal`` or ``labels.<name>``; an empty ``when`` always holds. One incident takes at
     most ``max_alerts`` alerts and spans at most ``max_age_ms``; what comes after opens its continuation. The action
     ``record`` keeps the signals without an incident. ``auto_resolve`` resolves an incident with its last alert.
+
+    An alert that changes between firing and resolved more than ``flap_changes`` times (0: never) within
+    ``flap_window_ms`` is flapping, and ``flap_stops`` says what it no longer causes (see ``flapping``).
     """
 
     name: str
@@ -57,6 +61,9 @@ class Rule:
     max_alerts: int = 5_000
     action: Action = "incident"
     auto_resolve: bool = False
+    flap_changes: int = 0
+    flap_window_ms: int = 0
+    flap_stops: tuple[Stops, ...] = ()
 
     def __post_init__(self) -> None:
         """Put the key fields in one order, so that a key does not depend on how they were listed."""

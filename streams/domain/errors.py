@@ -50,6 +50,7 @@ class Reason(StrEnum):
     EMPTY_VALUE = "empty-value"
     TOO_LONG = "too-long"
     NOT_DUE = "not-due"
+    UNKNOWN_RULE_SET = "unknown-rule-set"
     REUSED_KEY = "reused-idempotency-key"
 
 

@@ -201,6 +201,45 @@ class Merged:
     externals: tuple[External, ...] = ()
 
 
+FlappingState = Literal["started", "continued", "ended"]
+
+
+@dataclass(frozen=True, slots=True)
+class Flapping:
+    """An alert of the incident changed between firing and resolved more often than its rule takes for real.
+
+    ``changes`` counts those of the last ``window_ms``, ``stops`` says what the alert no longer causes. ``due`` is when
+    it is looked at again (0: it is over).
+    """
+
+    state: FlappingState
+    alerts: tuple[AlertRef, ...]
+    rule: str
+    changes: int
+    window_ms: int
+    stops: tuple[str, ...] = ()
+    due: int = 0
+    actor: str = "system:correlation"
+
+
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """Two incidents are of one family: recorded on both, ``role`` says what this one is to the other.
+
+    ``path`` are the services from the effect's to the cause's, each depending on the next; ``apart_ms`` is how far
+    apart their signals were when this was noticed.
+    """
+
+    role: Literal["cause", "effect"]
+    other: str
+    service: str
+    other_service: str
+    path: tuple[str, ...]
+    apart_ms: int = 0
+    rule_set: str = ""
+    actor: str = "system:correlation"
+
+
 @dataclass(frozen=True, slots=True)
 class EffectDelivered:
     """A side effect took place at the provider."""
@@ -275,6 +314,8 @@ IncidentEvent = (
     | FieldChanged
     | NoteAdded
     | Merged
+    | Flapping
+    | Linked
     | EffectDelivered
     | EffectFailed
     | Archived

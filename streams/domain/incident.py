@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple, assert_never
+from typing import Literal, NamedTuple, assert_never
 
 from streams.domain import commands, events
 from streams.domain.errors import Reason, Rejected
@@ -15,9 +15,18 @@ from streams.domain.lifecycle import FINAL, Status, check_mergeable, transition
 from streams.domain.signals import SEVERITIES
 
 MAX_EXTERNALS = 100
+MAX_FAMILY = 50
 MAX_TITLE = 500
 MAX_TEXT = 16_000
 EDITABLE = ("title", "service", "description")
+
+
+class Relative(NamedTuple):
+    """Another incident of the family: ``role`` is what that one is to this one, ``service`` is its own."""
+
+    incident_id: str
+    role: Literal["cause", "effect"]
+    service: str
 
 
 class Incident(NamedTuple):
@@ -60,6 +69,7 @@ class Incident(NamedTuple):
     rule: str = ""
     correlation_key: str = ""
     externals: tuple[events.External, ...] = ()
+    family: tuple[Relative, ...] = ()
 
 
 def evolve(incident: Incident | None, event: events.IncidentEvent, *, id_: str, at: int, cause: str = "") -> Incident:
@@ -81,12 +91,20 @@ def evolve(incident: Incident | None, event: events.IncidentEvent, *, id_: str, 
             return incident._replace(repeat_count=incident.repeat_count + len(alerts), updated_at=at)
         case events.AlertsResolved(alerts):
             return incident._replace(firing_count=max(0, incident.firing_count - len(alerts)), updated_at=at)
-        case events.NoteAdded() | events.EffectDelivered() | events.EffectFailed():
+        case events.Linked():
+            return _linked(incident, event)._replace(updated_at=at)
+        case events.NoteAdded() | events.EffectDelivered() | events.EffectFailed() | events.Flapping():
             return incident._replace(updated_at=at)
         case events.Archived():
             return incident._replace(archived_at=at, updated_at=at)
         case _:
             return _edited(incident, event, at)._replace(revision=incident.revision + 1, updated_at=at)
+
+
+def _linked(incident: Incident, event: events.Linked) -> Incident:
+    role: Literal["cause", "effect"] = "cause" if event.role == "effect" else "effect"
+    relative = Relative(event.other, role, event.other_service)
+    return incident._replace(family=(*incident.family, relative)[:MAX_FAMILY])
 
 
 _Edit = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from streams.domain import events
@@ -30,7 +31,8 @@ class _Run:
     def takes(self, fact: Fact, alerts: tuple[Any, ...], size: int) -> bool:
         """Add the alerts of another fact if it is of the same kind and fits."""
         fits = len(self.alerts) + len(alerts) <= MOST_ALERTS and self.size + size <= MOST_BYTES
-        if type(fact.event) is not type(self.fact.event) or not (fits or not self.alerts):
+        alike = type(fact.event) is type(self.fact.event) and fact.quiet == self.fact.quiet
+        if not alike or not (fits or not self.alerts):
             return False
         self.alerts.extend(alerts)
         self.size += size
@@ -40,7 +42,8 @@ class _Run:
 def join(facts: Iterable[Fact]) -> list[Fact]:
     """The facts with runs of the same kind about one incident's alerts made one, in the order of their beginnings.
 
-    A run is interrupted by any other event of its incident, by ``MOST_ALERTS`` and by ``MOST_BYTES``; events of other
+    A run is interrupted by any other event of its incident, by one that has effects where it has none (or the other
+    way round), by ``MOST_ALERTS`` and by ``MOST_BYTES``; events of other
     incidents in between do not interrupt it. A joined event has the cause and the time of its first part.
     """
     joined: list[Fact] = []
@@ -55,7 +58,7 @@ def join(facts: Iterable[Fact]) -> list[Fact]:
         size = sum(map(_size, alerts))
         run = open_runs.get(fact.incident_id)
         if run is None or not run.takes(fact, alerts, size):
-            run = open_runs[fact.incident_id] = _Run(Fact(fact.incident_id, fact.event, fact.cause, fact.at))
+            run = open_runs[fact.incident_id] = _Run(replace(fact))
             run.takes(fact, alerts, size)
             runs.append(run)
             joined.append(run.fact)

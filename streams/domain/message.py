@@ -8,8 +8,9 @@ from streams.domain.commands import Command
 from streams.domain.envelope import Envelope
 from streams.domain.events import Event
 from streams.domain.signals import ProviderIngested, Signal
+from streams.domain.tickets import TicketObserved
 
-Data = Signal | ProviderIngested | Command
+Data = Signal | ProviderIngested | TicketObserved | Command
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +29,11 @@ class Message:
 class Fact:
     """An event without its place in the record; ``incident_id`` is empty for the tenant's own stream.
 
-    ``at`` is the recorded time of its first cause.
+    ``at`` is the recorded time of its first cause. One that is ``quiet`` has no effects.
     """
 
     incident_id: str
     event: Event
     cause: Envelope
     at: int
+    quiet: bool = False

@@ -13,19 +13,23 @@ from streams.domain.state import TenantState
 
 @dataclass(slots=True)
 class Recorder:
-    """The events that deciding ``message`` causes; ``now`` is the tenant's recorded time."""
+    """The events that deciding ``message`` causes; ``now`` is the tenant's recorded time.
+
+    While it is ``quiet``, what is recorded has no effects.
+    """
 
     state: TenantState
     message: Message
     now: int
     facts: list[Fact] = field(default_factory=list)
+    quiet: bool = False
 
     def record(self, incident_id: str, event: events.IncidentEvent) -> Incident:
         """Add an event of an incident and return the incident after it."""
         cause = self.message.envelope
         incident = evolve(self.state.incidents.get(incident_id), event, id_=incident_id, at=self.now, cause=cause.id)
         self.state.incidents.put(incident_id, incident)
-        self.facts.append(Fact(incident_id, event, cause, self.now))
+        self.facts.append(Fact(incident_id, event, cause, self.now, self.quiet))
         return incident
 
     def declare(self, event: events.Declared) -> Incident:

@@ -5,6 +5,7 @@ A condition is a text in an expression language that the core does not know; who
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -21,8 +22,20 @@ def no_conditions(condition: str, signal: Signal) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """A time span in milliseconds: from ``starts`` until before ``ends``."""
+
+    starts: int
+    ends: int
+
+
+@dataclass(frozen=True, slots=True)
 class Silence:
-    """Signals for which ``when`` holds are kept but begin no incident, from ``starts`` until before ``ends`` (ms)."""
+    """Signals for which ``when`` holds are kept but begin no incident, from ``starts`` until before ``ends`` (ms).
+
+    One with a ``schedule`` (for people) holds only within ``windows``, which do not overlap and are in order: whoever
+    publishes it works them out, so that no time zone's rules have a part in the decision.
+    """
 
     name: str
     when: str
@@ -30,6 +43,23 @@ class Silence:
     ends: int
     reason: str
     owner: str
+    schedule: str = ""
+    windows: tuple[Span, ...] = ()
+
+    def covers(self, now: int) -> bool:
+        """Whether the silence holds at a recorded time."""
+        if not self.starts <= now < self.ends or not self.schedule:
+            return self.starts <= now < self.ends
+        place = bisect_right(self.windows, now, key=lambda window: window.starts) - 1
+        return place >= 0 and now < self.windows[place].ends
+
+
+@dataclass(frozen=True, slots=True)
+class Dependency:
+    """``service`` depends on ``on``: an edge of the service graph."""
+
+    service: str
+    on: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +72,30 @@ class SeverityRule:
 
 @dataclass(frozen=True, slots=True)
 class RuleSet:
-    """What a tenant's correlation goes by."""
+    """What a tenant's correlation goes by.
+
+    Incidents of services that depend on each other (``dependencies``, over at most ``family_depth`` steps) whose
+    signals are at most ``family_window_ms`` apart (0: none are) are linked as cause and effect.
+    """
 
     name: str = "default"
     version: int = 1
     rules: tuple[Rule, ...] = DEFAULT_RULES
     severities: tuple[SeverityRule, ...] = ()
     silences: tuple[Silence, ...] = ()
+    dependencies: tuple[Dependency, ...] = ()
+    family_window_ms: int = 0
+    family_depth: int = 2
+
+    @property
+    def label(self) -> str:
+        """Name and version."""
+        return f"{self.name}:{self.version}"
+
+    @property
+    def detects_flapping(self) -> bool:
+        """Whether any rule does."""
+        return any(rule.flap_changes for rule in self.rules)
 
     @property
     def longest_reach_ms(self) -> int:
@@ -70,6 +117,6 @@ def severity_of(rule_set: RuleSet, signal: Signal, holds: Holds) -> str:
 def silence_of(rule_set: RuleSet, signal: Signal, now: int, holds: Holds) -> Silence | None:
     """The silence that a signal falls under at a recorded time, or none."""
     for silence in rule_set.silences:
-        if silence.starts <= now < silence.ends and holds(silence.when, signal):
+        if silence.covers(now) and holds(silence.when, signal):
             return silence
     return None

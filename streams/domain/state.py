@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from streams.domain.correlation import DAY_MS, Window
+from streams.domain.events import AlertRef
 from streams.domain.incident import Incident, Timers
 from streams.domain.rules import DEFAULT, Holds, RuleSet, no_conditions
 
@@ -19,6 +20,9 @@ Value = TypeVar("Value")
 
 SEEN_FOR_MS = 3 * DAY_MS
 """How long a delivery id is remembered: longer than the 48 h for which PagerDuty retries."""
+
+FAMILY_LATENESS_MS = DAY_MS // 24
+"""How long after a family's window a late signal of a related service is still linked."""
 
 UNKNOWN_FOR_MS = 2 * DAY_MS
 """How long after its event time a resolve waits for the alert that it is about."""
@@ -180,11 +184,42 @@ class Table(Generic[Value]):
             self._on_change(key, old, value)
 
 
-KINDS = ("head", "incident", "alert", "window", "outcome", "seen", "subscription", "rule_set", "preferences")
+class Flap(NamedTuple):
+    """The latest changes of an alert between firing and resolved, under a rule that looks for flapping.
+
+    ``changes`` are recorded times, at most one more than the rule takes for real. ``due`` is when an alert that is
+    flapping is looked at again (0: it is not flapping); ``resolved`` and ``last`` are what its provider said last,
+    whatever the incident was told.
+    """
+
+    rule: str
+    changes: tuple[int, ...]
+    window_ms: int
+    due: int
+    resolved: bool
+    last: AlertRef
+
+
+KINDS = (
+    "head",
+    "incident",
+    "alert",
+    "window",
+    "outcome",
+    "seen",
+    "subscription",
+    "rule_set",
+    "preferences",
+    "flap",
+    "activity",
+)
 """Item kinds, as they stand in the keys of the state topic."""
 
 ONLY = "-"
 """The key of kinds of which a tenant has one item."""
+
+SHADOW, PREVIOUS = "shadow", "previous"
+"""The keys of the rule sets that do not decide: the draft, and the one that decided before."""
 
 
 @dataclass(slots=True)
@@ -203,6 +238,8 @@ class TenantState:
     subscriptions: Table[Subscription] = field(init=False)
     own_rules: Table[RuleSet] = field(init=False)
     preference: Table[Preferences] = field(init=False)
+    flaps: Table[Flap] = field(init=False)
+    activity: Table[tuple[Window, ...]] = field(init=False)
     alerts_of: dict[str, set[str]] = field(init=False, default_factory=dict)
     known: dict[bytes, None] = field(init=False, default_factory=dict)
     fresh: list[bytes] = field(init=False, default_factory=list)
@@ -220,6 +257,8 @@ class TenantState:
         self.subscriptions = Table(self.tenant, "subscription", self.journal)
         self.own_rules = Table(self.tenant, "rule_set", self.journal)
         self.preference = Table(self.tenant, "preferences", self.journal)
+        self.flaps = Table(self.tenant, "flap", self.journal, self._expire_flap)
+        self.activity = Table(self.tenant, "activity", self.journal, self._expire_activity)
 
     def table(self, kind: str) -> Table[Any]:
         """The table of a kind of ``KINDS``."""
@@ -233,6 +272,8 @@ class TenantState:
             "subscription": self.subscriptions,
             "rule_set": self.own_rules,
             "preferences": self.preference,
+            "flap": self.flaps,
+            "activity": self.activity,
         }
         return tables[kind]
 
@@ -256,6 +297,13 @@ class TenantState:
     def preferences(self) -> Preferences:
         """The preferences; the defaults where none were set."""
         return self.preference.get(ONLY) or Preferences()
+
+    def holder(self, incident_id: str) -> Incident | None:
+        """The incident that now holds what ``incident_id`` held: itself, or the one that it was merged into."""
+        incident = self.incidents.get(incident_id)
+        while incident is not None and incident.merged_into:
+            incident = self.incidents.get(incident.merged_into)
+        return incident if incident is not None and not incident.archived_at else None
 
     def remember(self, digest: bytes) -> None:
         """Note a delivery id; ``keep_seen`` makes an item of all that a batch noted."""
@@ -312,6 +360,17 @@ class TenantState:
         if new is not None and old is None:
             heapq.heappush(self.expiry, (new.at + OUTCOMES_FOR_MS, "outcome", key))
 
+    def _expire_flap(self, key: str, old: Flap | None, new: Flap | None) -> None:
+        if new is not None and old is None:
+            heapq.heappush(self.expiry, (_flap_expiry(new), "flap", key))
+
+    def _expire_activity(self, key: str, old: tuple[Window, ...] | None, new: tuple[Window, ...] | None) -> None:
+        if new is not None and old is None:
+            heapq.heappush(self.expiry, (self._activity_expiry(new), "activity", key))
+
+    def _activity_expiry(self, windows: tuple[Window, ...]) -> int:
+        return max(window.touched for window in windows) + self.rule_set.family_window_ms + FAMILY_LATENESS_MS
+
     def window_expiry(self, windows: tuple[Window, ...]) -> int:
         """The recorded time after which the last of a key's windows can be forgotten."""
         return max(window.touched for window in windows) + self.rule_set.longest_reach_ms
@@ -320,16 +379,33 @@ class TenantState:
         """Forget what recorded time has passed: delivery ids, outcomes, windows, resolves whose alert never came."""
         while self.expiry and self.expiry[0][0] < now:
             _, kind, key = heapq.heappop(self.expiry)
-            windows = self.windows.get(key) if kind == "window" else None
-            if windows is not None and (due := self.window_expiry(windows)) >= now:
-                heapq.heappush(self.expiry, (due, "window", key))
+            due = self._moved_expiry(kind, key)
+            if due >= now:
+                heapq.heappush(self.expiry, (due, kind, key))
             elif kind != "alert" or self._is_unknown(key):
                 self.table(kind).drop(key)
+
+    def _moved_expiry(self, kind: str, key: str) -> int:
+        """When an item that may have been used again meanwhile can be forgotten; 0 for what is never used again."""
+        match kind:
+            case "window" if windows := self.windows.get(key):
+                return self.window_expiry(windows)
+            case "activity" if windows := self.activity.get(key):
+                return self._activity_expiry(windows)
+            case "flap" if flap := self.flaps.get(key):
+                return _flap_expiry(flap)
+            case _:
+                return 0
 
     def _is_unknown(self, alert_key: str) -> bool:
         """Whether no incident has come to hold the alert meanwhile."""
         alert = self.alerts.get(alert_key)
         return alert is not None and not alert.incident_id
+
+
+def _flap_expiry(flap: Flap) -> int:
+    """One that is flapping stays until it was looked at, however late that is."""
+    return flap.due + UNKNOWN_FOR_MS if flap.due else flap.changes[-1] + flap.window_ms
 
 
 IDENTITY_BYTES = 12

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any, Literal, assert_never
+from typing import Literal
 
-from streams.domain import alerts, commands, events
+from streams.domain import alerts, commands, events, families
 from streams.domain import incident as incidents
 from streams.domain.chain import tenant_salt
+from streams.domain.configuring import configure, described
 from streams.domain.erasing import Erasing, erase
 from streams.domain.errors import InvalidEvent, Reason, Rejected
 from streams.domain.incident import Incident
 from streams.domain.message import Fact, Message
 from streams.domain.recording import Recorder
-from streams.domain.rules import RuleSet
 from streams.domain.signals import SEVERITIES, ProviderIngested, Signal
-from streams.domain.state import ONLY, Outcome, Preferences, Subscription, TenantState
+from streams.domain.state import Outcome, TenantState
+from streams.domain.tickets import TicketObserved
 
 Disposition = Literal["decided", "duplicate", "refused", "accepted", "rejected", "answered"]
 
@@ -40,7 +39,7 @@ def decide(state: TenantState, message: Message) -> Decision:
     now = _advance(state, message)
     recorder = Recorder(state, message, now)
     data = message.data
-    if isinstance(data, Signal | ProviderIngested):
+    if isinstance(data, Signal | ProviderIngested | TicketObserved):
         identity = alerts.identity(message.envelope)
         if identity in state.known:
             return Decision("duplicate", [])
@@ -49,7 +48,7 @@ def decide(state: TenantState, message: Message) -> Decision:
             if data.severity not in SEVERITIES or data.status not in {"firing", "resolved"}:
                 raise InvalidEvent("invalid-signal", f"severity {data.severity!r}, status {data.status!r}")
             alerts.decide(state, message, data, recorder)
-        else:
+        elif isinstance(data, ProviderIngested):
             _ingest(state, message, data, recorder)
         return Decision("decided", recorder.facts)
     return _command(state, message, data, recorder)
@@ -84,7 +83,7 @@ def _ingest(state: TenantState, message: Message, data: ProviderIngested, record
         )
     )
     known = state.alerts.get(alerts.alert_key(envelope.source, data.external_id)) if data.action != "none" else None
-    incident = alerts.holder(state, known.incident_id) if known else None
+    incident = state.holder(known.incident_id) if known else None
     if incident is None:
         return
     actor = data.actor or f"integration:{data.integration_id}"
@@ -131,7 +130,10 @@ def _carry_out(state: TenantState, command: commands.Command, recorder: Recorder
     timers = state.preferences.timers
     match command:
         case commands.Declare():
-            return recorder.declare(incidents.declare(command, recorder.next_number())).id
+            incident = recorder.declare(incidents.declare(command, recorder.next_number()))
+            return families.note(state, incident.service, incident, recorder.now, recorder).id
+        case commands.FireTimer(incident_id=incident_id, timer="settle"):
+            return alerts.settle(state, incident_id, recorder)
         case commands.Merge():
             source, target = _find(state, command.incident_id), _find(state, command.into)
             on_source, on_target = incidents.merge(source, target, command, now=recorder.now, timers=timers)
@@ -148,8 +150,8 @@ def _carry_out(state: TenantState, command: commands.Command, recorder: Recorder
             content = {"reason": erasing.text(command.reason)}
             recorder.record_for_tenant(events.Configured("erasure", command.pseudonym, command.actor, content))
             return ""
-        case commands.SetSubscription() | commands.SetRuleSet() | commands.SetPreferences():
-            recorder.record_for_tenant(_configure(state, command))
+        case commands.SetSubscription() | commands.SetRuleSet() | commands.ChangeRuleSet() | commands.SetPreferences():
+            recorder.record_for_tenant(configure(state, command))
             return ""
         case _:
             incident = _find(state, command.incident_id)
@@ -173,59 +175,10 @@ def _forget(state: TenantState, incident_id: str) -> None:
     """Let go of an archived incident's alerts; the incident itself goes when its last event is sealed."""
     for key in sorted(state.alerts_of.get(incident_id, ())):
         state.alerts.drop(key)
-
-
-def _configure(
-    state: TenantState, command: commands.SetSubscription | commands.SetRuleSet | commands.SetPreferences
-) -> events.Configured:
-    match command:
-        case commands.SetSubscription():
-            name, actions = command.subscription_id, tuple(sorted(command.actions.items()))
-            if command.active:
-                item = Subscription(name, command.connector, command.integration_id, actions)
-                state.subscriptions.put(name, item)
-            else:
-                state.subscriptions.drop(name)
-            what = "subscription"
-        case commands.SetRuleSet():
-            name, what = f"{command.name}:{command.version}", "rule_set"
-            state.own_rules.put(ONLY, _rule_set(command))
-        case commands.SetPreferences():
-            name = what = "preferences"
-            preferences = Preferences(command.auto_resolve, command.close_after_ms, command.archive_after_ms)
-            state.preference.put(ONLY, preferences)
-        case _:
-            assert_never(command)
-    return events.Configured(what, name, command.actor, _described(command))
-
-
-def _rule_set(command: commands.SetRuleSet) -> RuleSet:
-    if not command.rules:
-        raise Rejected(Reason.EMPTY_VALUE, "a rule set needs rules")
-    for rule in command.rules:
-        if not rule.key_fields or rule.window_ms <= 0 or rule.max_alerts <= 0 or rule.max_age_ms <= 0:
-            raise Rejected(Reason.EMPTY_VALUE, f"rule {rule.name!r} needs key fields, a window and limits")
-    for entry in command.severities:
-        if entry.severity not in SEVERITIES:
-            raise Rejected(Reason.UNKNOWN_SEVERITY, f"{entry.severity!r} is none of {', '.join(SEVERITIES)}")
-    return RuleSet(command.name, command.version, command.rules, command.severities, command.silences)
-
-
-def _described(command: commands.Command) -> dict[str, str]:
-    """The command's fields as text, for the record of configuration changes."""
-    described = {}
-    for field in fields(command):
-        value: Any = getattr(command, field.name)
-        described[field.name] = value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=_plain)
-    return described
-
-
-def _plain(value: object) -> object:
-    """What ``json`` cannot write by itself: mappings of other kinds, and records."""
-    return dict(value) if isinstance(value, Mapping) else asdict(value)  # type: ignore[call-overload]  # a record
+        state.flaps.drop(key)
 
 
 def _content(command: commands.Command) -> str:
     """A digest of what a command asks, by which a key that is used again for something else is noticed."""
-    text = f"{type(command).__name__}{sorted(_described(command).items())}"
+    text = f"{type(command).__name__}{sorted(described(command).items())}"
     return blake2b(text.encode(), digest_size=8).hexdigest()

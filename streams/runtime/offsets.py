@@ -7,6 +7,7 @@ process when a connection breaks in the middle of it (assertion ``eonce->refcnt 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
@@ -14,6 +15,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from streams.runtime.settings import KafkaSettings
 
 ASK_S = 5.0
+_PROBE_S, _PAUSE_S = 1.0, 0.1
 Place = tuple[str, int]
 """A topic's full name and a partition."""
 
@@ -29,6 +31,21 @@ def asking(settings: KafkaSettings, group: str) -> Consumer:
             "log_level": 2,
         }
     )
+
+
+def wait_until_reachable(settings: KafkaSettings) -> None:
+    """Return once Kafka answers: a process that starts before it need not die and be started again, later each time."""
+    consumer = asking(settings, "nobody")
+    try:
+        while True:
+            try:
+                consumer.list_topics(timeout=_PROBE_S)
+            except KafkaException:
+                time.sleep(_PAUSE_S)
+            else:
+                return
+    finally:
+        consumer.close()
 
 
 def partitions(consumer: Consumer, topic: str) -> list[int]:

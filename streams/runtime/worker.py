@@ -20,6 +20,7 @@ from faust.types import TP
 from streams.domain.errors import IncidentsError
 from streams.runtime import health, metrics
 from streams.runtime.faust_batches import make_app, make_worker
+from streams.runtime.offsets import wait_until_reachable
 from streams.runtime.partition import Partition
 from streams.runtime.ports import Processor, Record
 from streams.runtime.settings import KafkaSettings
@@ -119,6 +120,7 @@ class Worker:
         metrics.ORCHESTRATOR_OLDEST_UNDECIDED_SECONDS.set_function(self._oldest_s)
         if metrics_port:
             health.serve(metrics_port, self._checks)
+        wait_until_reachable(self._settings)
         make_worker(self._app).execute_from_commandline()
 
     def _checks(self) -> Mapping[str, str]:

@@ -89,16 +89,24 @@ def serving(settings: ApiSettings, backends: Backends, decision_point: Decide = 
         assert not thread.is_alive(), "the API did not stop"
 
 
+def is_ready(port: int) -> bool:
+    """Whether the process with this health port says that it is ready."""
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/health/ready").status_code == httpx.codes.OK
+    except httpx.TransportError:
+        return False
+
+
 @contextmanager
 def working(kafka: KafkaSettings, database_url: str) -> Iterator[None]:
-    """The orchestrator, in a process of its own."""
+    """The orchestrator, in a process of its own that has taken its partitions."""
+    port = free_port()
     environment = {
         **os.environ,
         "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
         "KAFKA_TOPIC_PREFIX": kafka.topic_prefix,
         "DATABASE_URL": database_url,
-        "INCIDENTS_METRICS_BASE_PORT": str(free_port()),
-        "INCIDENTS_WORKER_METRICS_PORT": str(free_port()),
+        "INCIDENTS_METRICS_PORT": str(port),
     }
     process = subprocess.Popen(
         [sys.executable, "-m", "cli.main", "worker"], env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
@@ -107,6 +115,7 @@ def working(kafka: KafkaSettings, database_url: str) -> Iterator[None]:
     drain = threading.Thread(target=process.stderr.read, daemon=True)
     drain.start()
     try:
+        wait_until(lambda: is_ready(port), "the worker has its partitions", 60)
         yield
     finally:
         process.terminate()

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from connectors.kit.contract import Delivery
+from connectors.kit.markers import marker
 from connectors.pagerduty.config import check
 from connectors.pagerduty.inbound import PagerDutyReceives, error_type, severity
-from connectors.pagerduty.outbound import marker
 from connectors.pagerduty.signature import sign, verify
 from infra.fakes.pagerduty import deliveries
 from streams.domain.catalogue import PROVIDER_INGESTED
@@ -29,6 +29,7 @@ def parsed(
     [(envelope, data)] = PagerDutyReceives().parse(integration("pagerduty"), one, json.loads(one.body))
     assert (envelope.source, envelope.id) == ("/integrations/pagerduty/int_1", "01E")
     assert data.raw == one.body
+    assert isinstance(data, Signal | ProviderIngested)
     return data
 
 

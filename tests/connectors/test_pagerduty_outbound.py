@@ -10,6 +10,7 @@ import pytest
 
 from connectors.kit.contract import Integration, Secret
 from connectors.kit.http import Answer, ProviderHttp
+from connectors.kit.markers import has_marker
 from connectors.kit.outcome import Found, NotFound, Ok, PermanentFailure, TransientFailure, Unknown
 from connectors.pagerduty import outbound
 from connectors.pagerduty.client import PagerDutySends
@@ -63,7 +64,7 @@ def test_requests() -> None:
     note = outbound.render(intent("note"))
     assert isinstance(note, outbound.Request)
     assert note.body is not None
-    assert outbound.has_marker(note.body["note"]["content"])
+    assert has_marker(note.body["note"]["content"])
     assert isinstance(outbound.render(intent("page")), PermanentFailure)
     assert isinstance(outbound.render(intent("note", "")), PermanentFailure)
 

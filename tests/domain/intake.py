@@ -15,7 +15,6 @@ from streams.domain.correlation import Rule
 from streams.domain.envelope import Envelope
 from streams.domain.incident import Incident, evolve
 from streams.domain.message import Data, Message
-from streams.domain.rules import SeverityRule, Silence
 from streams.domain.signals import Signal, SignalStatus
 from streams.domain.state import TenantState
 
@@ -81,11 +80,9 @@ class Intake:
         self.decide([self.message(data, id_, source="/api")])
         return self.results[-1]
 
-    def rules(
-        self, *rules: Rule, severities: tuple[SeverityRule, ...] = (), silences: tuple[Silence, ...] = ()
-    ) -> None:
-        """Go by other rules from now on."""
-        result = self.command(commands.SetRuleSet("tests", 1, rules, "user:ada", severities, silences))
+    def rules(self, *rules: Rule, **more: Any) -> None:
+        """Go by other rules from now on; ``more`` are the other fields of ``SetRuleSet``."""
+        result = self.command(commands.SetRuleSet("tests", 1, rules, "user:ada", **more))
         assert isinstance(result, events.CommandAccepted)
 
     def declared(self) -> list[str]:

@@ -9,6 +9,7 @@ import pytest
 from streams.codec import avro
 from streams.domain import alerts, chain, commands, events, routing
 from streams.domain.batch import POISON_LIMIT, Batch, Recorded, tenant_stream
+from streams.domain.correlation import DAY_MS
 from streams.domain.envelope import Envelope, derive_id
 from streams.domain.errors import InvalidEvent
 from streams.domain.joining import MOST_ALERTS, join
@@ -259,3 +260,13 @@ def test_a_refused_delivery_is_refused_once_unless_it_is_replayed() -> None:
     assert taken == [True, False, True, False]
     intake.decide([intake.message(signal(), "poison")])
     assert intake.dispositions == ["decided"], "what can be decided after a fix is decided"
+
+
+def test_a_command_is_answered_though_its_batch_spans_more_than_its_outcome_is_kept() -> None:
+    intake = Intake()
+    first = intake.message(commands.Declare("by hand", ADA), source="/api")
+    intake.now += 2 * DAY_MS
+    intake.decide([first, intake.message(signal())])
+    (result,) = intake.results
+    assert isinstance(result, events.CommandAccepted)
+    assert (result.incident_id, result.number, result.sequence) == (intake.declared()[0], 1, 1)

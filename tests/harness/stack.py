@@ -19,8 +19,12 @@ from infra.local.settings import StackSettings
 from tests.harness.containers import container_stack, engine_answers
 
 NAMED = ("KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL", "S3_ENDPOINT")
-OFFSETS = range(1000, 12000, 100)  # multiples of 100 keep every port apart, and below the ephemeral range
-HOMES = 4
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+OFFSETS = range(1000 + 100 * WORKER, 12000, 100 * WORKERS)
+"""Multiples of 100 keep every port apart, and below the ephemeral range; test processes side by side share none."""
+
+HOMES = 8
 ROOT = Path(__file__).resolve().parents[2]
 
 Connections = dict[str, str]  # the variables by which the application finds its servers
@@ -33,18 +37,16 @@ def free_offset(seed: str, **settings: Any) -> int:
         offset = OFFSETS[(start + step) % len(OFFSETS)]
         if all(map(is_free, StackSettings(port_offset=offset, **settings).all_ports())):
             return offset
-    raise RuntimeError("no range of free ports was found for the tests' stack; set INCIDENTS_TEST_PORT_OFFSET")
+    raise RuntimeError("no range of free ports was found for the tests' stack")
 
 
 def settings_for(home: Path, **settings: Any) -> StackSettings:
-    """Settings of a stack for tests: its own home and ports (INCIDENTS_TEST_PORT_OFFSET fixes them)."""
-    chosen = os.environ.get("INCIDENTS_TEST_PORT_OFFSET")
-    offset = int(chosen) if chosen else free_offset(str(home), **settings)
-    return StackSettings(home=home, port_offset=offset, **settings)
+    """Settings of a stack for tests: its own home and ports."""
+    return StackSettings(home=home, port_offset=free_offset(str(home), **settings), **settings)
 
 
 def _own_home(held: ExitStack) -> Path:
-    """A home that no other test session uses now, held until the session ends."""
+    """A home that no other test process uses now, held until the session ends."""
     for number in range(HOMES):
         home = ROOT / ".incidents" / ("test" if number == 0 else f"test-{number + 1}")
         home.mkdir(parents=True, exist_ok=True)
@@ -53,7 +55,7 @@ def _own_home(held: ExitStack) -> Path:
         except AnotherCopyRunning:
             continue
         return home
-    raise RuntimeError(f"{HOMES} test sessions run in this checkout already")
+    raise RuntimeError(f"{HOMES} test processes run in this checkout already")
 
 
 def _local(held: ExitStack) -> Connections:

@@ -219,6 +219,7 @@ def test_a_reader_that_holds_the_view_only_delays_the_swap(
 ) -> None:
     monkeypatch.setattr(swapping, "_PATIENCE_S", 1)
     with connect(database, "api", name="reader") as reader:
+        reader.execute("SET idle_in_transaction_session_timeout = 0")  # its lock is to outlast the swap's patience
         reader.execute("SELECT count(*) FROM read.incidents")
         with pytest.raises(SwapBlocked):
             run(kafka, database)

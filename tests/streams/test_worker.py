@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import subprocess
 from collections import Counter
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from infra.torture.proxy import proxied
 from streams.agents.orchestrator import APPLICATION, INTAKE, STATE, Orchestrator
 from streams.runtime.settings import KafkaSettings
 from streams.runtime.worker import AgentSpec, Worker
@@ -126,3 +128,18 @@ def altered(admin: AdminClient, name: str, wrong: TopicPartition) -> bool:
         return all(tp.error is None for tp in future.result().topic_partitions)
     except KafkaException:
         return False
+
+
+def test_a_worker_that_starts_before_kafka_waits_for_it(settings: KafkaSettings, tmp_path: Path) -> None:
+    host, port = settings.bootstrap_servers.split(":")
+    send(settings, signals(10, "a"))
+    with proxied(host, int(port)) as way:
+        way.cut()
+        log = tmp_path / "worker.log"
+        env = environment(settings, KAFKA_BOOTSTRAP_SERVERS=f"127.0.0.1:{way.port}")
+        with process(["worker"], env, log) as worker:
+            with pytest.raises(subprocess.TimeoutExpired):
+                worker.wait(6)  # it has come up by then and would have given up
+            way.mend()
+            wait_until(lambda: decided(settings) == 10, "all decided", 60, every=0.5)
+            assert worker.poll() is None

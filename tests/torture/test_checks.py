@@ -11,6 +11,7 @@ import pytest
 from infra.torture.checks import (
     dead_letters,
     decisions,
+    digests,
     dispositions,
     effects,
     groups,
@@ -22,7 +23,7 @@ from infra.torture.children import Ended
 from infra.torture.evidence import Decoded, Evidence, Finding
 from infra.torture.ledger import Alert, Id, Ledger
 from infra.torture.log import StoredRecord
-from infra.torture.subscribers import Seen, Subscriber
+from infra.torture.subscribers import Subscriber
 from streams.agents.orchestrator import Orchestrator
 from streams.codec import cloudevents
 from streams.domain.catalogue import TYPE_OF
@@ -74,10 +75,7 @@ def evidence() -> Evidence:
         alert = Alert(f"service-{number % 2}", f"f{number}", firing=True)
         ledger.accept(Id(TENANT, SOURCE, f"s{number}"), "signal", alert)
     subscriber = Subscriber(TENANT, "", "sse", "")
-    subscriber.seen = [
-        Seen(one.envelope.id, one.envelope.subject, one.envelope.sequence, one.envelope.tenantsequence)
-        for one in events
-    ]
+    subscriber.seen = [subscribers.as_shown(one.record, one.envelope) for one in events]
     intent = Intent("i1", "inc", "pagerduty", "int", "note", "P1", "key-1", "e1", T0)
     planned = Decoded(records[0], Envelope("i1", "", "", TENANT), intent)
     note = {"id": "N1", "content": "on it\n\n[incidents:key-1]"}
@@ -107,11 +105,13 @@ CHECKS: tuple[Check, ...] = (
     dispositions.at_the_api,
     sequences.of_the_record,
     sequences.of_the_numbers,
+    digests.of_checkpoints,
     decisions.again,
     effects.at_the_provider,
     groups.as_without_faults,
     subscribers.saw_everything_once,
     dead_letters.only_poison,
+    dead_letters.were_replayed,
     processes.memory_is_bounded,
     processes.ended_for_a_reason,
     processes.senders_were_treated_well,
@@ -152,10 +152,28 @@ def skipped(evidence: Evidence) -> Evidence:
     return evidence
 
 
+def otherwise(evidence: Evidence) -> Evidence:
+    seen = evidence.subscribers[0].seen
+    seen[0] = seen[0]._replace(digest="other")
+    return evidence
+
+
 def letter(evidence: Evidence) -> Evidence:
     added = [("dlq_reason", b"x"), ("dlq_topic", b"t"), ("dlq_partition", b"0"), ("dlq_offset", b"0")]
     first = evidence.intake[0][0]
     return replace(evidence, letters=[replace(first, headers=(*first.headers, *added))])
+
+
+def replayed(evidence: Evidence, fingerprint: str, state: bytes) -> Evidence:
+    """The letter at 0:0 was replayed; its alert has this fingerprint."""
+    mark = replace(evidence.intake[0][0], value=None, headers=(("dlq_ref", b"0:0"), ("dlq_state", state)))
+    return replace(evidence, letters=[mark], replayed={"0:0": fingerprint})
+
+
+def test_what_was_replayed_and_attached_trips_nothing(evidence: Evidence) -> None:
+    finding = dead_letters.were_replayed(replayed(evidence, "f0", b"replayed"))
+    assert not finding.violations
+    assert finding.counts["replayed"] == 1
 
 
 def refused(evidence: Evidence) -> Evidence:
@@ -171,6 +189,7 @@ BROKEN: tuple[tuple[Check, Callable[[Evidence], Evidence], str], ...] = (
     (sequences.of_the_record, lambda e: twice(e, 1), "sequence"),
     (sequences.of_the_record, other_value, "other data"),
     (sequences.of_the_numbers, lambda e: without(e, 0), "numbers missing"),
+    (digests.of_checkpoints, lambda e: replace(e, moves_back=["alerts went back"]), "went back"),
     (decisions.again, other_value, "decided otherwise"),
     (decisions.again, lambda e: twice(e, 1), "are recorded"),
     (effects.at_the_provider, lambda e: account(e, incidents={}), "not at the provider"),
@@ -178,7 +197,11 @@ BROKEN: tuple[tuple[Check, Callable[[Evidence], Evidence], str], ...] = (
     (effects.at_the_provider, lambda e: replace(e, intents=[]), "nobody planned"),
     (groups.as_without_faults, one_trouble_only, "became 2 incidents"),
     (subscribers.saw_everything_once, skipped, "where"),
+    (subscribers.saw_everything_once, otherwise, "other"),
     (dead_letters.only_poison, letter, "is no poison"),
+    (dead_letters.were_replayed, lambda e: replayed(e, "f0", b"dropped"), "is dropped"),
+    (dead_letters.were_replayed, lambda e: replayed(e, "unknown", b"replayed"), "attached 0 times"),
+    (dead_letters.were_replayed, lambda e: twice(replayed(e, "f1", b"replayed"), 3), "attached 2 times"),
     (processes.memory_is_bounded, lambda e: replace(e, peak_bytes={"api-0": 10**12}), "took"),
     (processes.ended_for_a_reason, lambda e: replace(e, ends=[Ended("api-0", -11, 1.0, False, 0.0)]), "ended with -11"),
     (processes.senders_were_treated_well, refused, "500"),

@@ -122,7 +122,8 @@ class FakeApi:
         return JSONResponse({"note": self._account.add_note(request.path_params["id"], str(content or ""))}, 201)
 
     async def _effects(self, request: Request) -> Response:
-        del request
+        if text := request.query_params.get("note"):
+            return JSONResponse({"notes": self._account.notes_with(text)})
         return JSONResponse(self._account.summary())
 
     async def _add_faults(self, request: Request) -> Response:

@@ -89,6 +89,10 @@ class FakeAccount:
             "incidents": {one.id: {"status": one.status, "notes": one.notes} for one in self.incidents.values()},
         }
 
+    def notes_with(self, text: str) -> int:
+        """How many notes contain a text: what ``GET /_effects?note=`` answers."""
+        return sum(text in note["content"] for one in self.incidents.values() for note in one.notes)
+
     def _happened(self, effect: str) -> None:
         self.effects[effect] += 1
         if self._file:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from infra.torture.evidence import Evidence, Finding
 from infra.torture.ledger import Id
+from streams.domain import events
 
 
 def only_poison(evidence: Evidence) -> Finding:
@@ -20,7 +23,7 @@ def only_poison(evidence: Evidence) -> Finding:
         identity = Id((letter.key or b"").decode(), headers.get("ce_source", ""), headers.get("ce_id", ""))
         if not headers.get("dlq_reason"):
             finding.add(f"the letter of {place} has no reason")
-        if identity in seen and identity not in evidence.replayed:
+        if identity in seen:
             finding.add(f"{identity} was dead-lettered twice", duplicates=1)
         seen.add(identity)
         was_sent_raw = place in ledger.raw or identity.source == "/torture/raw"
@@ -30,4 +33,29 @@ def only_poison(evidence: Evidence) -> Finding:
         if identity not in seen:
             finding.add(f"{identity} is poison and has no dead letter", lost=1)
     finding.counts["letters"] = len(seen)
+    return finding
+
+
+def were_replayed(evidence: Evidence) -> Finding:
+    """Each letter that was put back after a fix is marked, and its alert is attached to an incident, once."""
+    finding = Finding("dead letters that were replayed after a fix became alerts, each once")
+    marked = {
+        headers["dlq_ref"]: headers["dlq_state"]
+        for letter in evidence.letters
+        if "dlq_ref" in (headers := {name: value.decode(errors="replace") for name, value in letter.headers})
+    }
+    attached = Counter(
+        alert.fingerprint
+        for one in evidence.events
+        if isinstance(one.data, events.AlertsAttached)
+        for alert in one.data.alerts
+    )
+    for place, fingerprint in evidence.replayed.items():
+        if marked.get(place) != "replayed":
+            finding.add(f"the letter at {place} was replayed and is {marked.get(place, 'not marked')}")
+        if attached[fingerprint] != 1:
+            lost, twice = int(attached[fingerprint] == 0), int(attached[fingerprint] > 1)
+            text = f"the alert {fingerprint} of the letter at {place} was attached {attached[fingerprint]} times"
+            finding.add(text, lost=lost, duplicates=twice)
+    finding.counts["replayed"] = len(evidence.replayed)
     return finding

@@ -91,6 +91,14 @@ def of_the_timeline(evidence: Evidence) -> Finding:
     return finding
 
 
+def of_checkpoints(evidence: Evidence) -> Finding:
+    """A projector that was frozen and woken up does not take its successor's checkpoint back."""
+    finding = Finding("checkpoints never move back")
+    for move in evidence.moves_back:
+        finding.add(move)
+    return finding
+
+
 def _in_state(evidence: Evidence) -> dict[tuple[str, str], Incident]:
     found = {}
     for items in evidence.state.values():

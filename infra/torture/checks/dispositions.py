@@ -46,15 +46,14 @@ def in_the_log(evidence: Evidence) -> Finding:
         expected = ledger.expected[identity]
         if not dispositions:
             finding.add(f"{identity} was answered 2xx and is not in the record", lost=1)
-        elif not {_final(d) for d in dispositions} <= ALLOWED[expected] and identity not in evidence.replayed:
+        elif not {_final(d) for d in dispositions} <= ALLOWED[expected]:
             finding.add(f"{identity}: {dispositions}, expected one of {sorted(ALLOWED[expected])}")
     for place, identity in ledger.raw.items():
         if identity not in found:
             finding.add(f"the undecodable record {identity} at {place} is not in the record", lost=1)
     for identity, dispositions in found.items():
         late = sorted(dispositions) == ["attached", "resolved"]
-        replayed = identity in evidence.replayed and sorted(dispositions)[1:] == ["dead_lettered"]
-        if len(dispositions) > 1 and not (late or replayed):
+        if len(dispositions) > 1 and not late:
             finding.add(f"{identity} has {len(dispositions)} dispositions: {dispositions}", duplicates=1)
     finding.counts["accepted"] = len(ledger.accepted)
     return finding
@@ -67,7 +66,7 @@ def at_the_api(evidence: Evidence) -> Finding:
         disposition = evidence.dispositions.get(identity)
         if disposition is None:
             finding.add(f"{identity} was answered 2xx and the API does not find it", lost=1)
-        elif disposition not in ALLOWED[expected] and identity not in evidence.replayed:
+        elif disposition not in ALLOWED[expected]:
             finding.add(f"{identity} is {disposition}, expected one of {sorted(ALLOWED[expected])}")
     for identity in evidence.ledger.raw.values():
         if evidence.dispositions.get(identity) is None:

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from collections import defaultdict
 
+from api.live.events import RecordedEvent
 from infra.torture.evidence import Evidence, Finding
-from infra.torture.subscribers import Seen
+from infra.torture.log import StoredRecord
+from infra.torture.subscribers import Seen, digest
+from streams.domain.envelope import Envelope
+
+
+def as_shown(record: StoredRecord, envelope: Envelope) -> Seen:
+    """What a subscriber must have seen of a record."""
+    data = RecordedEvent.from_record(list(record.headers), record.value).data
+    return Seen(envelope.id, envelope.subject, envelope.sequence, envelope.tenantsequence, digest(data))
 
 
 def saw_everything_once(evidence: Evidence) -> Finding:
     """What each of them saw is the tenant's record, from the first event to the last."""
     finding = Finding("reconnecting subscribers saw each event exactly once, in order")
     recorded: dict[str, list[Seen]] = defaultdict(list)
-    for _, envelope, _ in evidence.events:
-        recorded[envelope.tenantid].append(
-            Seen(envelope.id, envelope.subject, envelope.sequence, envelope.tenantsequence)
-        )
+    for record, envelope, _ in evidence.events:
+        recorded[envelope.tenantid].append(as_shown(record, envelope))
     for subscriber in evidence.subscribers:
         name = f"{subscriber.transport} subscriber of {subscriber.tenant}"
         if subscriber.resets:
