@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from cli.provider_process import Clients
+    from connectors.kit.dispatcher import Dispatcher
 
 
 def command(
@@ -16,52 +20,21 @@ def command(
 
     SIGTERM lets what is under way finish.
     """
-    import asyncio
+    from cli.provider_process import run
 
-    from cli.errors import CommandError
-    from cli.exit_codes import ExitCode
-    from connectors.kit.secrets import SecretsSealed
-    from infra.local.environment import apply
-    from streams.runtime.logging import configure
-
-    apply()
-    configure("dispatcher")
-    try:
-        asyncio.run(_serve(metrics_port))
-    except SecretsSealed as error:
-        raise CommandError(str(error), ExitCode.USAGE) from error
+    run("dispatcher", metrics_port, _make)
 
 
-async def _serve(metrics_port: int) -> None:
-    import asyncio
-    import signal
-
-    from connectors.kit.directory import IntegrationDirectory
+def _make(clients: Clients) -> Dispatcher:
     from connectors.kit.dispatcher import Dispatcher, DispatcherSettings
-    from connectors.kit.http import ProviderHttp
-    from connectors.kit.secrets import ConnectorSettings, SecretBox
     from connectors.registry import CONNECTORS
-    from streams.runtime import health
-    from streams.runtime.producer import AcknowledgedProducer
-    from streams.runtime.settings import DatabaseSettings, KafkaSettings
 
-    kafka, database, settings = KafkaSettings(), DatabaseSettings(), ConnectorSettings()
-    directory = IntegrationDirectory(database, SecretBox(settings), role="projector")
-    http = ProviderHttp(allow_loopback=settings.allow_loopback_providers)
-    producer = AcknowledgedProducer(kafka, "incidents-dispatcher", delivery_timeout_ms=6_000)
-    dispatcher = Dispatcher(
-        DispatcherSettings(), database, producer, directory, http, CONNECTORS, kafka.topic("incident-intake")
+    return Dispatcher(
+        DispatcherSettings(),
+        clients.database,
+        clients.producer,
+        clients.directory,
+        clients.http,
+        CONNECTORS,
+        clients.topic,
     )
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, dispatcher.stop)
-    server = health.serve(metrics_port, dispatcher.checks) if metrics_port else None
-    await directory.start()
-    try:
-        await dispatcher.run()
-    finally:
-        await directory.close()
-        await http.close()
-        producer.close(2.0)
-        if server is not None:
-            server.shutdown()

@@ -28,7 +28,7 @@ ApiTokenFile = Annotated[
 
 @app.command()
 def add(
-    connector: Annotated[str, typer.Argument(help="pagerduty, alertmanager or cloudevents.")],
+    connector: Annotated[str, typer.Argument(help="pagerduty, alertmanager, cloudevents, servicenow or jira.")],
     tenant: Annotated[str, typer.Option(help="Whose integration it is.")],
     name: Annotated[str, typer.Option(help="What people call it.")] = "",
     secret_file: SecretFile = "",

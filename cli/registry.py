@@ -36,6 +36,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("projector", "cli.projector:command", PROCESSES),
     Command("scheduler", "cli.scheduler:command", PROCESSES),
     Command("archiver", "cli.archiver:command", PROCESSES),
+    Command("poller", "cli.poller:command", PROCESSES),
     Command("archive", "cli.archive:app", DATA),
     Command("verify", "cli.verify:command", DATA),
     Command("migrate", "cli.migrate:command", DATA),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from connectors import alertmanager, cloudevents, pagerduty
+from connectors import alertmanager, cloudevents, jira, pagerduty, servicenow
 from connectors.kit.contract import Connector
 
 CONNECTORS: Final[Mapping[str, Connector]] = {
@@ -14,5 +14,7 @@ CONNECTORS: Final[Mapping[str, Connector]] = {
         pagerduty.CONNECTOR,
         alertmanager.CONNECTOR,
         cloudevents.CONNECTOR,
+        servicenow.CONNECTOR,
+        jira.CONNECTOR,
     )
 }

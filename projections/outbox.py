@@ -16,6 +16,7 @@ from projections.decoding import jsonb
 from projections.staging import Staging
 from streams.domain import events
 from streams.domain.catalogue import Topic
+from streams.domain.ticket_events import SyncCompleted, SyncFailed
 
 TABLE = "ops.outbox_events"
 CHANNEL = "incidents_outbox"
@@ -72,11 +73,15 @@ def intent_row(record: Record) -> Row:
     )
 
 
-def result_row(record: Record, result: events.EffectDelivered | events.EffectFailed) -> Row:
+_Result = events.EffectDelivered | events.EffectFailed | SyncCompleted | SyncFailed
+
+
+def result_row(record: Record, result: _Result) -> Row:
     """A finished row in the order of ``COLUMNS``; all that is known of the intent is what its result says."""
     recorded = instant(record.envelope.recordedtime)
-    delivered = isinstance(result, events.EffectDelivered)
-    state = "delivered" if delivered else "expired" if result.expired else "failed"  # type: ignore[union-attr]
+    delivered = isinstance(result, events.EffectDelivered | SyncCompleted) or _answered(result)
+    expired = isinstance(result, events.EffectFailed) and result.expired
+    state = "delivered" if delivered else "expired" if expired else "failed"
     return (
         result.intent_id,
         record.envelope.tenantid,
@@ -93,6 +98,11 @@ def result_row(record: Record, result: events.EffectDelivered | events.EffectFai
         record.partition,
         record.offset,
     )
+
+
+def _answered(result: _Result) -> bool:
+    """Whether a ticket intent that changed nothing was carried out all the same: it found what it did not expect."""
+    return isinstance(result, SyncFailed) and result.kind == "stale"
 
 
 class Outbox:
@@ -146,7 +156,7 @@ class OutboxResults:
         """Write the results; the first one of an intent counts."""
         rows: dict[str, Row] = {}
         for record in records:
-            if isinstance(record.data, events.EffectDelivered | events.EffectFailed):
+            if isinstance(record.data, _Result) and record.data.intent_id:
                 rows.setdefault(record.data.intent_id, result_row(record, record.data))
         if rows:
             self._staging.clear(connection)

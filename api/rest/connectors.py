@@ -14,6 +14,7 @@ from api.rest.responses import json_response
 from connectors.kit.contract import Connector
 from connectors.registry import CONNECTORS
 from policy.decision import Action, Principal
+from streams.domain.tickets import TICKET_ACTIONS
 
 router = APIRouter(route_class=StrictRoute, prefix="/api/v1/connectors", tags=["connectors"], responses=ERRORS)
 
@@ -24,11 +25,16 @@ async def list_connectors(_principal: Annotated[Principal, Depends(allowed(Actio
     return json_response({"items": [connector_view(connector) for connector in CONNECTORS.values()]})
 
 
+def _actions(connector: Connector) -> frozenset[str]:
+    sends = connector.sends.actions if connector.sends else frozenset()
+    return sends | (TICKET_ACTIONS if connector.tickets else frozenset())
+
+
 def connector_view(connector: Connector) -> dict[str, Any]:
     """A connector as clients see it."""
     return {
         "name": connector.name,
         "receives": sorted(connector.receives.content_types) if connector.receives else [],
-        "actions": sorted(connector.sends.actions) if connector.sends else [],
+        "actions": sorted(_actions(connector)),
         "webhook_path": f"/api/v1/webhooks/{connector.name}/{{integration_id}}" if connector.receives else None,
     }

@@ -1,4 +1,4 @@
-"""PostgreSQL and object storage: reach, version, schema, roles, the projector's lag and the outbox."""
+"""PostgreSQL and object storage: reach, version, schema, roles, the projector's lag, the outbox and the polls."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from streams.runtime.settings import DatabaseSettings, KafkaSettings, ObjectStor
 
 OLDEST = 150_000
 OUTBOX_S = (60.0, 900.0)
+POLLS_S = (300.0, 3_600.0)
 SKEW_S = (2.0, 30.0)
 LAG = (5_000, 100_000)
 _ASK_S = 5.0
@@ -30,7 +31,13 @@ def check_database(settings: DatabaseSettings, kafka: KafkaSettings) -> list[Fin
             found = [check_version(connection), check_clock(connection), check_schema(settings)]
             if found[-1].state == "failed":
                 return found
-            return [*found, check_roles(connection), check_projector(connection, kafka), check_outbox(connection)]
+            return [
+                *found,
+                check_roles(connection),
+                check_projector(connection, kafka),
+                check_outbox(connection),
+                check_polls(connection),
+            ]
     except psycopg.OperationalError as error:
         return [Finding("postgresql", "failed", str(error).strip(), "incidents up, or check DATABASE_URL")]
 
@@ -110,6 +117,21 @@ def check_outbox(connection: Connection) -> Finding:
     ).fetchone() or [0, 0.0]
     detail = f"{count} side effects wait, the oldest for {age:.0f} s"
     return graded("outbox", age, OUTBOX_S, detail, "start the dispatcher; its log and last_error say what fails")
+
+
+def check_polls(connection: Connection) -> Finding:
+    """The list of changed tickets that was read longest ago, and the ones that cannot be read."""
+    row = connection.execute(
+        "SELECT count(*), coalesce(extract(epoch FROM max(now() - coalesce(p.polled_at, i.created_at))), 0)::float8,"
+        " coalesce(string_agg(p.integration_id || ': ' || p.last_error, '; ') FILTER (WHERE p.failures > 0), '')"
+        " FROM ops.polls p JOIN ops.integrations i USING (integration_id) WHERE i.disabled_at IS NULL"
+    ).fetchone()
+    count, age, errors = row or (0, 0.0, "")
+    detail = f"{count} ticket systems, the one read longest ago {age:.0f} s ago" + (f"; {errors}" if errors else "")
+    found = graded("polls", age, POLLS_S, detail, "start the poller: incidents poller; its log says what fails")
+    if errors and found.state == "ok":
+        return Finding("polls", "warning", detail, "check the integration's address, account and rights")
+    return found
 
 
 def check_storage(settings: ObjectStorageSettings) -> Finding:

@@ -7,10 +7,14 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
-from connectors.kit.contract import Connector, Integration
+from connectors.kit.contract import Connector, Integration, Sends
 from connectors.kit.http import ProviderHttp
-from connectors.kit.outcome import Found, Ok, Outcome, PermanentFailure, TooLate, TransientFailure, Unknown
+from connectors.kit.outcome import Found, Gone, Ok, Outcome, PermanentFailure, TooLate, TransientFailure, Unknown
+from connectors.kit.ticket_attempt import TicketAttempt, TicketReport
 from streams.domain.events import Intent
+from streams.domain.tickets import TICKET_ACTIONS
+
+_LEASE_RAN_OUT = TransientFailure("the lease ran out before anything was sent")
 
 _log = structlog.get_logger(__name__)
 
@@ -24,7 +28,7 @@ async def attempt(
     *,
     is_late: bool = False,
     is_held: Callable[[], bool] = lambda: True,
-) -> Outcome | TooLate:
+) -> Outcome | TooLate | TicketReport | Gone:
     """Carry out an intent for the ``number``-th time and say what became of it; never raises.
 
     From the second attempt on the first may have worked and its answer been lost, so the provider is asked first. One
@@ -33,23 +37,42 @@ async def attempt(
     connector = connectors.get(intent.connector)
     if integration is None or integration.connector != intent.connector:
         return PermanentFailure("the integration is disabled or gone")
-    if connector is None or connector.sends is None or intent.action not in connector.sends.actions:
-        return PermanentFailure(f"{intent.connector} has no action {intent.action!r}")
+    tickets = connector.tickets if connector is not None and intent.action in TICKET_ACTIONS else None
+    sends = connector.sends if connector is not None else None
     try:
-        if number > 1:
-            match await connector.sends.look_up(http, integration, intent):
-                case Found(reference):
-                    return Ok(reference, "found from an earlier attempt")
-                case Unknown(reason, retry_after_s):
-                    return TransientFailure(f"look-up: {reason}", retry_after_s)
-        if is_late:
-            return TooLate()
-        if not is_held():
-            return TransientFailure("the lease ran out before anything was sent")
-        return await connector.sends.send(http, integration, intent)
+        if tickets is not None:
+            if not is_held():
+                return _LEASE_RAN_OUT
+            return await TicketAttempt(tickets, http, integration, intent, number).make()
+        if sends is None or intent.action not in sends.actions:
+            return PermanentFailure(f"{intent.connector} has no action {intent.action!r}")
+        return await _sent(sends, http, integration, intent, number, is_late=is_late, is_held=is_held)
     except Exception as error:  # noqa: BLE001  the one place besides the partition loop: see below
         # A connector's defect must not stop the others' effects: counted as a transient attempt, so it has a bound.
         # A rendered traceback: with the exception itself, a console would show local variables, and they hold tokens.
         trace = traceback.format_exc()
         _log.error("connector raised", intent_id=intent.intent_id, connector=intent.connector, exception=trace)
         return TransientFailure(f"defect: {type(error).__name__}")
+
+
+async def _sent(
+    sends: Sends,
+    http: ProviderHttp,
+    integration: Integration,
+    intent: Intent,
+    number: int,
+    *,
+    is_late: bool,
+    is_held: Callable[[], bool],
+) -> Outcome | TooLate:
+    if number > 1:
+        match await sends.look_up(http, integration, intent):
+            case Found(reference):
+                return Ok(reference, "found from an earlier attempt")
+            case Unknown(reason, retry_after_s):
+                return TransientFailure(f"look-up: {reason}", retry_after_s)
+    if is_late:
+        return TooLate()
+    if not is_held():
+        return _LEASE_RAN_OUT
+    return await sends.send(http, integration, intent)

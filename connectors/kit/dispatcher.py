@@ -30,12 +30,14 @@ from connectors.kit.database import parameters
 from connectors.kit.directory import IntegrationDirectory
 from connectors.kit.http import ProviderHttp
 from connectors.kit.outbox import FinalState, Leased
-from connectors.kit.outcome import Ok, Outcome, PermanentFailure, TooLate, TransientFailure
+from connectors.kit.outcome import Gone, Ok, Outcome, PermanentFailure, TooLate, TransientFailure
 from connectors.kit.targets import HeldBack, Targets
+from connectors.kit.ticket_attempt import TicketReport
 from streams.domain.errors import IncidentsError, Transient
+from streams.domain.tickets import TICKET_ACTIONS
 from streams.runtime import metrics
 from streams.runtime.health import WARNING
-from streams.runtime.producer import AcknowledgedProducer
+from streams.runtime.producer import AcknowledgedProducer, ProducerRecord
 from streams.runtime.settings import DatabaseSettings
 
 _DEFAULT_RATE_PER_S = 10.0
@@ -239,13 +241,14 @@ class Dispatcher:
         log.info("attempted", result=result, attempt=leased.attempt, reason=getattr(outcome, "reason", ""))
         await self._record(connection, leased, outcome)
 
-    async def _attempt(self, leased: Leased) -> Outcome | TooLate:
+    async def _attempt(self, leased: Leased) -> Outcome | TooLate | TicketReport | Gone:
         intent = leased.intent
         if leased.is_late and leased.attempt == 1:
             return TooLate()
         integration = await self._directory.resolve(intent.integration_id)
         connector = self._connectors.get(intent.connector)
-        rate = connector.sends.rate_per_s if connector and connector.sends else _DEFAULT_RATE_PER_S
+        way = (connector.sends or connector.tickets) if connector else None
+        rate = way.rate_per_s if way else _DEFAULT_RATE_PER_S
         target = self._targets.of(intent.integration_id, rate)
         async with target.turn():
             if self._stopping.is_set():
@@ -262,26 +265,48 @@ class Dispatcher:
         target.learn(outcome)
         return outcome
 
-    async def _record(self, connection: outbox.AsyncConnection, leased: Leased, outcome: Outcome | TooLate) -> None:
+    async def _record(
+        self, connection: outbox.AsyncConnection, leased: Leased, outcome: Outcome | TooLate | TicketReport | Gone
+    ) -> None:
         """Report a final outcome to Kafka, then close the row; give the lease back for any other."""
+        intent, attempt_ = leased.intent, leased.attempt
         match outcome:
+            case TransientFailure(reason, retry_after_s) if attempt_ < self._settings.max_attempts:
+                delay = results.delay_s(attempt_, retry_after_s)
+                await outbox.retry_later(connection, self._owner, intent.intent_id, delay, reason)
+            case TransientFailure(reason):
+                given_up = PermanentFailure(f"given up after {attempt_}: {reason}")
+                await self._record(connection, leased, given_up)
+            case TicketReport() | Gone():
+                state: FinalState = "delivered" if isinstance(outcome, TicketReport) else "failed"
+                detail = outcome.detail if isinstance(outcome, TicketReport) else outcome.reason
+                await self._close(
+                    connection, leased, state, detail, results.ticket_record(self._topic, leased, outcome)
+                )
+            case PermanentFailure(reason) if intent.action in TICKET_ACTIONS:
+                record = results.ticket_record(self._topic, leased, outcome)
+                await self._close(connection, leased, "failed", reason, record)
             case Ok(reference, detail):
-                await self._close(connection, leased, "delivered", reference, detail)
+                await self._effect(connection, leased, "delivered", detail, reference)
             case PermanentFailure(reason):
-                await self._close(connection, leased, "failed", "", reason)
+                await self._effect(connection, leased, "failed", reason)
             case TooLate():
-                await self._close(connection, leased, "expired", "", "too late to be worth sending")
-            case TransientFailure(reason, retry_after_s):
-                if leased.attempt >= self._settings.max_attempts:
-                    await self._close(connection, leased, "failed", "", f"given up after {leased.attempt}: {reason}")
-                    return
-                delay = results.delay_s(leased.attempt, retry_after_s)
-                await outbox.retry_later(connection, self._owner, leased.intent.intent_id, delay, reason)
+                await self._effect(connection, leased, "expired", "too late to be worth sending")
 
-    async def _close(
-        self, connection: outbox.AsyncConnection, leased: Leased, state: FinalState, reference: str, detail: str
+    async def _effect(
+        self, connection: outbox.AsyncConnection, leased: Leased, state: FinalState, detail: str, reference: str = ""
     ) -> None:
         record = results.effect_record(self._topic, leased, state, reference, detail)
+        await self._close(connection, leased, state, detail, record)
+
+    async def _close(
+        self,
+        connection: outbox.AsyncConnection,
+        leased: Leased,
+        state: FinalState,
+        detail: str,
+        record: ProducerRecord,
+    ) -> None:
         try:
             await self._producer.send([record])
         except Transient as error:

@@ -23,6 +23,7 @@ TIMEOUT_S = 8.0
 """For a whole call, answer included: shorter than the time that a process has to stop."""
 
 _MAX_ANSWER_BYTES = 1_048_576
+_MAX_DETAIL_CHARACTERS = 300
 _RETRYABLE = frozenset({408, 425, 429})
 
 
@@ -48,7 +49,7 @@ class Answer:
 
 
 def refused_url(url: str, hosts: frozenset[str], *, allow_loopback: bool) -> str:
-    """Why a base URL may not be called; empty when it may."""
+    """Why a base URL may not be called; empty when it may. ``*.example.com`` in ``hosts``: any one name below it."""
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -61,7 +62,7 @@ def refused_url(url: str, hosts: frozenset[str], *, allow_loopback: bool) -> str
         return ""
     if parts.scheme != "https":
         return "must begin with https://"
-    if host not in hosts or port not in {None, 443}:
+    if not hosts & {host, f"*.{host.partition('.')[2]}"} or port not in {None, 443}:
         return f"host must be one of {', '.join(sorted(hosts))}"
     return ""
 
@@ -87,9 +88,9 @@ def retry_after(headers: Mapping[str, str], now: float, *, throttled: bool = Fal
         return 0.0
 
 
-def classify(answer: Answer, now: float) -> TransientFailure | PermanentFailure:
-    """What an answer other than success means by its status alone (connectors.md 15.6)."""
-    reason = f"HTTP {answer.status}"
+def classify(answer: Answer, now: float, detail: str = "") -> TransientFailure | PermanentFailure:
+    """What an answer other than success means by its status alone; ``detail`` is what the provider says of it."""
+    reason = f"HTTP {answer.status}" + (f": {detail[:_MAX_DETAIL_CHARACTERS]}" if detail else "")
     if answer.status in _RETRYABLE or httpx.codes.is_server_error(answer.status):
         throttled = answer.status == httpx.codes.TOO_MANY_REQUESTS
         return TransientFailure(reason, retry_after(answer.headers, now, throttled=throttled), throttled)
@@ -117,16 +118,19 @@ class ProviderHttp:
         hosts: frozenset[str],
         headers: Mapping[str, str],
         body: object = None,
+        form: Mapping[str, str] | None = None,
     ) -> Answer | TransientFailure | PermanentFailure:
         """Make one call and read its answer; what the network does becomes a result, never an exception.
 
-        ``path`` is appended to ``base_url``; its parts must be quoted by the caller. ``body`` is sent as JSON.
+        ``path`` is appended to ``base_url``; its parts must be quoted by the caller. ``body`` is sent as JSON, ``form``
+        in its place as a form.
         """
         if why := refused_url(base_url, hosts, allow_loopback=self._allow_loopback):
             return PermanentFailure(f"refused address: {why}")
         content = None if body is None else orjson.dumps(body)
         sent = {**headers, "Content-Type": "application/json"} if content else dict(headers)
-        request = self._client.build_request(method, base_url.rstrip("/") + path, headers=sent, content=content)
+        url = base_url.rstrip("/") + path
+        request = self._client.build_request(method, url, headers=sent, content=content, data=form)
         try:
             async with asyncio.timeout(self._timeout_s):
                 return await self._answer(request)

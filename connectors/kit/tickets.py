@@ -7,7 +7,7 @@ between calls, and each makes as few requests as it can.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from connectors.kit.contract import Integration
@@ -45,21 +45,42 @@ class FieldChange:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """A comment on a ticket: ``note_id`` is the provider's, the same by webhook and by poll; ``at`` in milliseconds."""
+
+    external_id: str
+    note_id: str
+    author: str
+    text: str
+    at: int
+    kind: str = "comment"
+
+
+@dataclass(frozen=True, slots=True)
 class Cursor:
-    """How far the list of changed tickets was read: keyset by (``updated_at``, ``external_id``); empty: from now."""
+    """How far the list of changed tickets was read: keyset by (``updated_at``, ``external_id``); empty: from now.
+
+    ``began`` is where this round of reading began: notes are read from there, since one that is older than the last
+    change of its ticket would otherwise be missed on a later page.
+    """
 
     updated_at: int = 0
     external_id: str = ""
+    began: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Changed tickets in ascending order, and where to go on; ``is_last``: there is nothing more at this moment."""
+    """Changed tickets in ascending order, and where to go on; ``is_last``: there is nothing more at this moment.
+
+    ``notes`` are those of these tickets written since the round began; ``deleted`` are ids, of other tickets too.
+    """
 
     tickets: Sequence[Ticket]
     cursor: Cursor
     is_last: bool
-    deleted: Sequence[str] = field(default=())
+    deleted: Sequence[str] = ()
+    notes: Sequence[Note] = ()
 
 
 Failure = TransientFailure | PermanentFailure

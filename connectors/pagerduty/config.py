@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from connectors.kit.http import refused_url
+from connectors.kit.configuration import problems
 
 HOSTS = frozenset({"api.pagerduty.com", "api.eu.pagerduty.com"})
 """The REST API's hosts, by service region (https://developer.pagerduty.com/docs/service-regions)."""
@@ -24,10 +24,4 @@ class PagerDutyConfig(BaseModel):
 
 def check(config: Mapping[str, Any]) -> str:
     """What is wrong with a configuration, or empty; whether loopback is allowed is seen when it is called."""
-    try:
-        PagerDutyConfig.model_validate(dict(config))
-    except ValidationError as error:
-        return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-    if why := refused_url(str(config.get("api_url", "https://api.pagerduty.com")), HOSTS, allow_loopback=True):
-        return f"api_url: {why}"
-    return ""
+    return problems(PagerDutyConfig, config, HOSTS, "api_url")

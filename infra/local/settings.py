@@ -9,7 +9,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 LOOPBACK = "127.0.0.1"
 S3_INNER_PORTS = 7
-METRICS_PORTS = 5
+METRICS_PORTS = 6
 MAXIMUM_BROKERS = 3  # more would need ports that stacks beside this one use
 
 
@@ -35,7 +35,7 @@ class StackSettings(BaseSettings):
     s3_port: int = Field(18333, description="the S3 server; seven inner ports follow it")
     api_port: int = 8080
     metrics_base_port: int = Field(
-        9100, description="worker +1, projector +2, dispatcher +3, scheduler +4, archiver +5"
+        9100, description="worker +1, projector +2, dispatcher +3, scheduler +4, archiver +5, poller +6"
     )
     min_free_mb: int = Field(1024, ge=0, description="`up` refuses to start with less free disk space")
     start_timeout_seconds: float = Field(90.0, gt=0, description="until a server that was started must answer")

@@ -66,6 +66,7 @@ PROCESSES = (
     ProcessSpec("dispatcher", 3, _command("dispatcher")),
     ProcessSpec("scheduler", 4, _command("scheduler")),
     ProcessSpec("archiver", 5, _command("archiver")),
+    ProcessSpec("poller", 6, _command("poller")),
     ProcessSpec("api", None, _command("api")),
 )
 

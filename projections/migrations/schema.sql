@@ -49,6 +49,23 @@ finished_at timestamp with time zone
 topic_partition integer NOT NULL
 topic_offset bigint NOT NULL
 
+-- table ops.poll_cursors, row security
+integration_id text NOT NULL
+tenant_id text NOT NULL
+updated_at bigint NOT NULL
+external_id text NOT NULL
+began bigint NOT NULL
+
+-- table ops.polls, row security
+integration_id text NOT NULL
+tenant_id text NOT NULL
+next_poll_at timestamp with time zone NOT NULL
+polled_at timestamp with time zone
+failures integer NOT NULL DEFAULT 0
+last_error text NOT NULL DEFAULT ''::text
+leased_by text
+leased_until timestamp with time zone
+
 -- table ops.projection_active
 projection text NOT NULL
 generation integer NOT NULL
@@ -305,6 +322,18 @@ topic_offset bigint NOT NULL
 
 -- constraint outbox_events_tenant_id_check on ops.outbox_events: CHECK ((tenant_id <> ''::text))
 
+-- constraint poll_cursors_pkey on ops.poll_cursors: PRIMARY KEY (integration_id)
+
+-- constraint poll_cursors_tenant_id_check on ops.poll_cursors: CHECK ((tenant_id <> ''::text))
+
+-- constraint poll_cursors_tenant_id_integration_id_fkey on ops.poll_cursors: FOREIGN KEY (tenant_id, integration_id) REFERENCES ops.integrations(tenant_id, integration_id)
+
+-- constraint polls_pkey on ops.polls: PRIMARY KEY (integration_id)
+
+-- constraint polls_tenant_id_check on ops.polls: CHECK ((tenant_id <> ''::text))
+
+-- constraint polls_tenant_id_integration_id_fkey on ops.polls: FOREIGN KEY (tenant_id, integration_id) REFERENCES ops.integrations(tenant_id, integration_id)
+
 -- constraint projection_active_pkey on ops.projection_active: PRIMARY KEY (projection)
 
 -- constraint projection_checkpoints_next_offset_check on ops.projection_checkpoints: CHECK ((next_offset >= 0))
@@ -369,6 +398,12 @@ CREATE INDEX outbox_events_pending ON ops.outbox_events USING btree (next_attemp
 
 CREATE UNIQUE INDEX outbox_events_pkey ON ops.outbox_events USING btree (intent_id);
 
+CREATE UNIQUE INDEX poll_cursors_pkey ON ops.poll_cursors USING btree (integration_id);
+
+CREATE INDEX polls_due ON ops.polls USING btree (next_poll_at);
+
+CREATE UNIQUE INDEX polls_pkey ON ops.polls USING btree (integration_id);
+
 CREATE UNIQUE INDEX projection_active_pkey ON ops.projection_active USING btree (projection);
 
 CREATE UNIQUE INDEX projection_checkpoints_pkey ON ops.projection_checkpoints USING btree (projection, generation, topic, partition);
@@ -414,6 +449,10 @@ CREATE UNIQUE INDEX timeline_entries_g1_tenant_id_incident_id_sequence_key ON re
 -- policy tenant on ops.integrations to {incidents_api}: using (tenant_id = current_setting('incidents.tenant'::text, true)) check (tenant_id = current_setting('incidents.tenant'::text, true))
 
 -- policy tenant on ops.outbox_events to {incidents_api}: using (tenant_id = current_setting('incidents.tenant'::text, true)) check (tenant_id = current_setting('incidents.tenant'::text, true))
+
+-- policy tenant on ops.poll_cursors to {incidents_api}: using (tenant_id = current_setting('incidents.tenant'::text, true)) check (tenant_id = current_setting('incidents.tenant'::text, true))
+
+-- policy tenant on ops.polls to {incidents_api}: using (tenant_id = current_setting('incidents.tenant'::text, true)) check (tenant_id = current_setting('incidents.tenant'::text, true))
 
 -- policy tenant on ops.tenants to {incidents_api}: using (tenant_id = current_setting('incidents.tenant'::text, true)) check (tenant_id = current_setting('incidents.tenant'::text, true))
 
@@ -491,6 +530,14 @@ CREATE TRIGGER notify AFTER INSERT OR DELETE OR UPDATE ON ops.integrations FOR E
 -- SELECT on ops.outbox_events to incidents_api
 
 -- INSERT, SELECT, UPDATE on ops.outbox_events to incidents_projector
+
+-- SELECT on ops.poll_cursors to incidents_api
+
+-- INSERT, SELECT, UPDATE on ops.poll_cursors to incidents_projector
+
+-- SELECT on ops.polls to incidents_api
+
+-- INSERT, SELECT, UPDATE on ops.polls to incidents_projector
 
 -- SELECT on ops.projection_active to incidents_api
 

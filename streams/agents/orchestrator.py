@@ -15,6 +15,7 @@ from streams.domain.catalogue import BY_TYPE, INTENT, PROVIDER_INGESTED, SIGNAL,
 from streams.domain.envelope import Envelope, derive_id, record_source, rfc3339
 from streams.domain.errors import InvalidEvent
 from streams.domain.message import Message
+from streams.domain.tickets import TICKET_OBSERVED
 from streams.runtime import metrics
 from streams.runtime.dead_letter import PREFIX, REPLAYED
 from streams.runtime.partition import BATCH_FAILED
@@ -30,7 +31,7 @@ STATE, DEAD_LETTERS = "orchestrator-state", "incident-intake-dlq"
 PARKED = "tenant-parked"
 
 _COMMANDS = ("com.incidents.command.", "com.incidents.config.")
-_DELIVERIES = frozenset({SIGNAL, PROVIDER_INGESTED})
+_DELIVERIES = frozenset({SIGNAL, PROVIDER_INGESTED, TICKET_OBSERVED})
 _RELEASE = "com.incidents.command.release.v1"
 
 

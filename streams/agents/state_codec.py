@@ -6,7 +6,7 @@ A worker that meets a format that it does not know refuses the partition: it nev
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import asdict, fields
 from operator import attrgetter
 from typing import Any
 
@@ -16,8 +16,10 @@ from streams.domain.correlation import Rule, Window
 from streams.domain.errors import UnknownSchema
 from streams.domain.events import AlertRef, External
 from streams.domain.incident import Incident, Relative
+from streams.domain.mapping import FieldMapping, TicketMapping
 from streams.domain.rules import Dependency, RuleSet, SeverityRule, Silence, Span
 from streams.domain.state import AlertState, Flap, Head, Outcome, Preferences, SeenIds, Subscription
+from streams.domain.ticket_link import Asked, FieldLink, TicketLink
 
 FORMAT = 2
 """What is written. Format 1 is read as well: later formats only add values at the end of an item."""
@@ -120,6 +122,25 @@ def _decode_subscription(values: list[Any]) -> Subscription:
     return Subscription(*(*names, tuple((type_, action) for type_, action in actions)))
 
 
+def _decode_mapping(values: list[Any]) -> TicketMapping:
+    [named] = values
+    fields_ = tuple(FieldMapping(**{**one, "transform": tuple(one["transform"])}) for one in named["fields"])
+    return TicketMapping(**{**named, "fields": fields_, "create_for": tuple(named["create_for"])})
+
+
+def _encode_ticket(link: TicketLink) -> list[Any]:
+    named = link._asdict()
+    return [{**named, "fields": [list(one) for one in link.fields], "asked": [list(one) for one in link.asked]}]
+
+
+def _decode_ticket(values: list[Any]) -> TicketLink:
+    [named] = values
+    tuples = {name: tuple(named[name]) for name in ("comments", "duplicates")}
+    fields_ = tuple(FieldLink(*one) for one in named["fields"])
+    asked = tuple(Asked(*one) for one in named["asked"])
+    return TicketLink(**{**named, **tuples, "fields": fields_, "asked": asked})
+
+
 _CODECS: dict[str, tuple[Callable[[Any], list[Any]], Callable[[list[Any]], Any]]] = {
     "head": (list, lambda values: Head(*values)),
     "incident": (_encode_incident, _decode_incident),
@@ -135,6 +156,8 @@ _CODECS: dict[str, tuple[Callable[[Any], list[Any]], Callable[[list[Any]], Any]]
     ),
     "rule_set": (_encode_rule_set, _decode_rule_set),
     "preferences": (_preferences, lambda values: Preferences(*values)),
+    "mapping": (lambda mapping: [asdict(mapping)], _decode_mapping),
+    "ticket": (_encode_ticket, _decode_ticket),
 }
 
 

@@ -36,6 +36,7 @@ TABLES: Mapping[str, str] = {
     "api_tokens": "true",
     "integrations": "true",
     "integration_secrets": "true",
+    "poll_cursors": "true",
     "outbox_events": f"state = 'pending' OR finished_at > now() - {_RECENT}",
     "timers": f"state = 'pending' OR due > now() - {_RECENT}",
 }
@@ -116,7 +117,9 @@ class Operations:
         tables = orjson.loads(content)["tables"]
         require_empty(connection)
         for name in TABLES:
-            table = tables[name]
+            table = tables.get(name)
+            if table is None:
+                continue  # a backup from before there was this table
             columns = sql.SQL(", ").join(map(sql.Identifier, table["columns"]))
             target = sql.Identifier("ops", name)
             with connection.cursor().copy(sql.SQL("COPY {} ({}) FROM STDIN").format(target, columns)) as copy:

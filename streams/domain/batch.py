@@ -12,7 +12,8 @@ from streams.domain.incident import Incident
 from streams.domain.joining import join
 from streams.domain.message import Fact, Message
 from streams.domain.rules import Holds, no_conditions
-from streams.domain.state import ONLY, Head, Journal, Outcome, TenantState
+from streams.domain.state import ONLY, Head, Outcome, TenantState
+from streams.domain.tables import Journal
 from streams.domain.tenant import Disposition, decide
 
 DECIDER = "1"

@@ -9,7 +9,8 @@ import builtins
 from dataclasses import dataclass
 from typing import Literal
 
-from streams.domain import commands, events, signals
+from streams.domain import commands, events, signals, ticket_commands, ticket_events
+from streams.domain.tickets import TICKET_OBSERVED, RecordTicket, TicketObserved
 
 Topic = Literal["incident-intake", "incident-events", "outbox-intents", "command-results"]
 
@@ -44,6 +45,7 @@ def _event(name: str, data: type) -> MessageSpec:
 CATALOGUE: tuple[MessageSpec, ...] = (
     MessageSpec(SIGNAL, signals.Signal, ("incident-intake",)),
     MessageSpec(PROVIDER_INGESTED, signals.ProviderIngested, ("incident-intake", "incident-events")),
+    MessageSpec(TICKET_OBSERVED, TicketObserved, ("incident-intake",)),
     _command("declare", commands.Declare),
     _command("acknowledge", commands.Acknowledge),
     _command("change_state", commands.ChangeState),
@@ -56,6 +58,12 @@ CATALOGUE: tuple[MessageSpec, ...] = (
     _command("record_effect", commands.RecordEffect),
     _command("release", commands.Release),
     _command("erase", commands.Erase),
+    _command("record_ticket", RecordTicket),
+    _command("link_ticket", ticket_commands.LinkTicket),
+    _command("unlink_ticket", ticket_commands.UnlinkTicket),
+    _command("resolve_conflict", ticket_commands.ResolveConflict),
+    _command("reconcile_tickets", ticket_commands.ReconcileTickets),
+    _config("mapping", ticket_commands.SetMapping),
     _config("subscription", commands.SetSubscription),
     _config("rule_set", commands.SetRuleSet),
     _config("rule_set_change", commands.ChangeRuleSet),
@@ -78,6 +86,14 @@ CATALOGUE: tuple[MessageSpec, ...] = (
     _event("effect.delivered", events.EffectDelivered),
     _event("effect.failed", events.EffectFailed),
     _event("archived", events.Archived),
+    _event("ticket.linked", ticket_events.TicketLinked),
+    _event("ticket.unlinked", ticket_events.TicketUnlinked),
+    _event("provider.sync_requested", ticket_events.SyncRequested),
+    _event("provider.sync_completed", ticket_events.SyncCompleted),
+    _event("provider.sync_failed", ticket_events.SyncFailed),
+    _event("provider.ack", ticket_events.ProviderAck),
+    _event("provider.conflict_detected", ticket_events.ConflictDetected),
+    _event("provider.conflict_resolved", ticket_events.ConflictResolved),
     _event("intake.refused", events.IntakeRefused),
     _event("configured", events.Configured),
     MessageSpec(INTENT, events.Intent, ("outbox-intents",)),

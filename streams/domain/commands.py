@@ -12,6 +12,8 @@ from typing import Literal
 
 from streams.domain.correlation import Rule
 from streams.domain.rules import Dependency, SeverityRule, Silence
+from streams.domain.ticket_commands import SetMapping, TicketCommand
+from streams.domain.tickets import RecordTicket
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,4 +235,7 @@ Command = (
     | SetPreferences
     | Release
     | Erase
+    | SetMapping
+    | RecordTicket
+    | TicketCommand
 )

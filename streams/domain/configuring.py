@@ -5,13 +5,11 @@ Of rule sets there are up to three: the one that decides, the draft that runs in
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, fields
-from typing import Any, assert_never
+from typing import assert_never
 
 from streams.domain import commands, events
 from streams.domain.commands import ChangeRuleSet, SetRuleSet
+from streams.domain.describing import described
 from streams.domain.errors import Reason, Rejected
 from streams.domain.rules import RuleSet
 from streams.domain.signals import SEVERITIES
@@ -88,20 +86,6 @@ def _go_by(state: TenantState, rule_set: RuleSet) -> None:
     """Let a rule set decide from now on; the one that did can be gone back to."""
     state.own_rules.put(PREVIOUS, state.rule_set)
     state.own_rules.put(ONLY, rule_set)
-
-
-def described(command: commands.Command) -> dict[str, str]:
-    """The command's fields as text, for the record of configuration changes."""
-    found = {}
-    for field in fields(command):
-        value: Any = getattr(command, field.name)
-        found[field.name] = value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=_plain)
-    return found
-
-
-def _plain(value: object) -> object:
-    """What ``json`` cannot write by itself: mappings of other kinds, and records."""
-    return dict(value) if isinstance(value, Mapping) else asdict(value)  # type: ignore[call-overload]  # a record
 
 
 def rules_of(command: SetRuleSet) -> RuleSet:

@@ -50,6 +50,11 @@ class Reason(StrEnum):
     EMPTY_VALUE = "empty-value"
     TOO_LONG = "too-long"
     NOT_DUE = "not-due"
+    UNKNOWN_TICKET = "unknown-ticket"
+    UNKNOWN_MAPPING = "unknown-mapping"
+    INVALID_MAPPING = "invalid-mapping"
+    TICKET_EXISTS = "ticket-exists"
+    NO_CONFLICT = "no-conflict"
     UNKNOWN_RULE_SET = "unknown-rule-set"
     REUSED_KEY = "reused-idempotency-key"
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
+from streams.domain.records import dataclass
 from streams.domain.signals import ProviderIngested
+from streams.domain.ticket_events import TicketEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,6 +321,7 @@ IncidentEvent = (
     | EffectDelivered
     | EffectFailed
     | Archived
+    | TicketEvent
 )
 """What happens to an incident."""
 

@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Literal, NamedTuple, assert_never
 
 from streams.domain import commands, events
 from streams.domain.errors import Reason, Rejected
-from streams.domain.lifecycle import FINAL, Status, check_mergeable, transition
+from streams.domain.lifecycle import FINAL, Status, Timers, check_mergeable, transition
 from streams.domain.signals import SEVERITIES
+from streams.domain.ticket_events import TicketEvent
 
 MAX_EXTERNALS = 100
 MAX_FAMILY = 50
@@ -84,6 +84,8 @@ def evolve(incident: Incident | None, event: events.IncidentEvent, *, id_: str, 
         return _declared(event, id_, at, cause)
     if incident is None:
         raise ValueError(f"the history of {id_} begins with {type(event).__name__}")
+    if isinstance(event, TicketEvent):
+        return incident._replace(updated_at=at)
     match event:
         case events.AlertsAttached(alerts):
             return _attached(incident, alerts, at)
@@ -200,22 +202,6 @@ def _merged(incident: Incident, event: events.Merged, at: int) -> Incident:
         firing_count=incident.firing_count + event.firing_count,
         externals=_with_externals(incident, event.externals),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Timers:
-    """How long after being resolved an incident closes, and after being closed leaves memory (ms; 0: never)."""
-
-    close_after_ms: int
-    archive_after_ms: int
-
-    def close_due(self, now: int) -> int:
-        """When an incident resolved now is to be closed, 0 for never."""
-        return now + self.close_after_ms if self.close_after_ms else 0
-
-    def archive_due(self, now: int) -> int:
-        """When an incident closed now is to be archived, 0 for never."""
-        return now + self.archive_after_ms if self.archive_after_ms else 0
 
 
 IncidentCommand = (

@@ -78,6 +78,52 @@ def transition(status: str, to: str, *, now: int, resolved_at: int) -> Transitio
     return row
 
 
+RANK = {
+    Status.DRAFT: 0,
+    Status.OPEN: 1,
+    Status.MITIGATED: 2,
+    Status.RESOLVED: 3,
+    Status.CLOSED: 4,
+    Status.CANCELED: 4,
+}
+"""How far along the lifecycle a state is."""
+
+
+def route(status: str, to: str) -> tuple[Status, ...]:
+    """The states through which one leads to another: one step, or the shortest way that only goes forward.
+
+    Raises ``Rejected`` where there is no such way.
+    """
+    target = _known(to)
+    if (Status(status), target) in _BY_TARGET:
+        return (target,)
+    ways: list[tuple[Status, ...]] = [(Status(status),)]
+    while ways:
+        way = ways.pop(0)
+        for source, found in _BY_TARGET:
+            if source == way[-1] and RANK[found] > RANK[source]:
+                if found == target:
+                    return (*way[1:], found)
+                ways.append((*way, found))
+    raise Rejected(Reason.ILLEGAL_TRANSITION, f"the lifecycle does not lead from {status} to {to}")
+
+
+@dataclass(frozen=True, slots=True)
+class Timers:
+    """How long after being resolved an incident closes, and after being closed leaves memory (ms; 0: never)."""
+
+    close_after_ms: int
+    archive_after_ms: int
+
+    def close_due(self, now: int) -> int:
+        """When an incident resolved now is to be closed, 0 for never."""
+        return now + self.close_after_ms if self.close_after_ms else 0
+
+    def archive_due(self, now: int) -> int:
+        """When an incident closed now is to be archived, 0 for never."""
+        return now + self.archive_after_ms if self.archive_after_ms else 0
+
+
 def check_mergeable(status: str) -> None:
     """Raise ``Rejected`` when an incident in this state cannot be folded into another."""
     if status not in _MERGEABLE:

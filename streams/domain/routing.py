@@ -8,6 +8,8 @@ from streams.domain import events
 from streams.domain.envelope import Envelope, derive_id
 from streams.domain.incident import Incident
 from streams.domain.state import Subscription
+from streams.domain.ticket_events import SyncRequested
+from streams.domain.tickets import TicketRequest
 
 PAGE_WORTH_MS = 3_600_000
 """How long an effect on a provider's incident is worth sending: later, its state has moved on without us."""
@@ -20,6 +22,9 @@ def intents(
 
     Nothing goes back to the integration through which the event came.
     """
+    if isinstance(event, SyncRequested):
+        yield _about_ticket(envelope, event, incident)
+        return
     via = getattr(event, "via", "")
     for subscription in subscriptions:
         action = next((action for type_, action in subscription.actions if type_ == envelope.type), "")
@@ -41,6 +46,23 @@ def intents(
                     not_after=envelope.recordedtime + PAGE_WORTH_MS,
                     payload=_payload(event, incident),
                 )
+
+
+def _about_ticket(envelope: Envelope, event: SyncRequested, incident: Incident) -> events.Intent:
+    """The intent that was planned with the event; it is worth carrying out whenever that becomes possible."""
+    request = TicketRequest(event.marker, event.changes, event.expected, event.version, event.text)
+    return events.Intent(
+        intent_id=event.intent_id,
+        incident_id=incident.id,
+        connector=event.connector,
+        integration_id=event.integration_id,
+        action=event.action,
+        external_id=event.external_id,
+        idempotency_key=event.intent_id,
+        event_id=envelope.id,
+        created=envelope.recordedtime,
+        payload={"number": str(incident.number), **request.payload()},
+    )
 
 
 def _payload(event: events.Event, incident: Incident) -> dict[str, str]:

@@ -7,16 +7,18 @@ items and rebuilt when they are loaded.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from streams.domain.correlation import DAY_MS, Window
 from streams.domain.events import AlertRef
-from streams.domain.incident import Incident, Timers
+from streams.domain.incident import Incident
+from streams.domain.lifecycle import Timers
+from streams.domain.mapping import TicketMapping
 from streams.domain.rules import DEFAULT, Holds, RuleSet, no_conditions
-
-Value = TypeVar("Value")
+from streams.domain.tables import Journal, Table
+from streams.domain.ticket_link import TicketIndex, TicketLink
 
 SEEN_FOR_MS = 3 * DAY_MS
 """How long a delivery id is remembered: longer than the 48 h for which PagerDuty retries."""
@@ -105,85 +107,6 @@ class SeenIds:
     digests: bytes
 
 
-class Journal:
-    """What was changed since the last commit: enough to take changes back, and to know which items to write."""
-
-    __slots__ = ("changed", "undo")
-
-    def __init__(self) -> None:
-        self.undo: list[tuple[Callable[[Any, Any], None], Any, Any]] = []
-        self.changed: dict[tuple[str, str, str], None] = {}
-
-    def rollback(self, mark: int) -> None:
-        """Take back everything after ``mark``, a former ``len(undo)``; what was touched still counts as changed."""
-        while len(self.undo) > mark:
-            restore, key, old = self.undo.pop()
-            restore(key, old)
-
-    def clear(self) -> None:
-        """Forget the changes: they were committed."""
-        self.undo.clear()
-        self.changed.clear()
-
-
-class Table(Generic[Value]):
-    """Items of one kind by key; every change is journaled and told to ``on_change`` (key, old or None, new or None)."""
-
-    __slots__ = ("_items", "_journal", "_kind", "_on_change", "_tenant")
-
-    def __init__(
-        self,
-        tenant: str,
-        kind: str,
-        journal: Journal,
-        on_change: Callable[[str, Value | None, Value | None], None] | None = None,
-    ) -> None:
-        self._items: dict[str, Value] = {}
-        self._tenant = tenant
-        self._kind = kind
-        self._journal = journal
-        self._on_change = on_change
-
-    def get(self, key: str) -> Value | None:
-        """The item, or none."""
-        return self._items.get(key)
-
-    def put(self, key: str, value: Value) -> None:
-        """Add or replace an item."""
-        self._write(key, value)
-
-    def drop(self, key: str) -> None:
-        """Remove an item; removing what is not there changes nothing."""
-        if key in self._items:
-            self._write(key, None)
-
-    def load(self, key: str, value: Value | None) -> None:
-        """Take an item as it was stored: nothing is journaled."""
-        self._set(key, value)
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._items)
-
-    def values(self) -> Iterator[Value]:
-        """The items, in the order in which they came."""
-        return iter(self._items.values())
-
-    def _write(self, key: str, value: Value | None) -> None:
-        self._journal.undo.append((self._set, key, self._items.get(key)))
-        self._journal.changed[self._tenant, self._kind, key] = None
-        self._set(key, value)
-
-    def _set(self, key: str, value: Value | None) -> None:
-        old = self._items.pop(key, None) if value is None else self._items.get(key)
-        if value is not None:
-            self._items[key] = value
-        if self._on_change is not None:
-            self._on_change(key, old, value)
-
-
 class Flap(NamedTuple):
     """The latest changes of an alert between firing and resolved, under a rule that looks for flapping.
 
@@ -210,6 +133,8 @@ KINDS = (
     "subscription",
     "rule_set",
     "preferences",
+    "mapping",
+    "ticket",
     "flap",
     "activity",
 )
@@ -238,6 +163,9 @@ class TenantState:
     subscriptions: Table[Subscription] = field(init=False)
     own_rules: Table[RuleSet] = field(init=False)
     preference: Table[Preferences] = field(init=False)
+    mappings: Table[TicketMapping] = field(init=False)
+    tickets: Table[TicketLink] = field(init=False)
+    ticket_index: TicketIndex = field(init=False, default_factory=TicketIndex)
     flaps: Table[Flap] = field(init=False)
     activity: Table[tuple[Window, ...]] = field(init=False)
     alerts_of: dict[str, set[str]] = field(init=False, default_factory=dict)
@@ -257,6 +185,8 @@ class TenantState:
         self.subscriptions = Table(self.tenant, "subscription", self.journal)
         self.own_rules = Table(self.tenant, "rule_set", self.journal)
         self.preference = Table(self.tenant, "preferences", self.journal)
+        self.mappings = Table(self.tenant, "mapping", self.journal)
+        self.tickets = Table(self.tenant, "ticket", self.journal, self.ticket_index.note)
         self.flaps = Table(self.tenant, "flap", self.journal, self._expire_flap)
         self.activity = Table(self.tenant, "activity", self.journal, self._expire_activity)
 
@@ -272,6 +202,8 @@ class TenantState:
             "subscription": self.subscriptions,
             "rule_set": self.own_rules,
             "preferences": self.preference,
+            "mapping": self.mappings,
+            "ticket": self.tickets,
             "flap": self.flaps,
             "activity": self.activity,
         }

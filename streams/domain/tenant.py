@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Literal
 
-from streams.domain import alerts, commands, events, families
+from streams.domain import alerts, commands, events, families, ticketing
 from streams.domain import incident as incidents
 from streams.domain.chain import tenant_salt
-from streams.domain.configuring import configure, described
+from streams.domain.configuring import configure
+from streams.domain.describing import described
 from streams.domain.erasing import Erasing, erase
 from streams.domain.errors import InvalidEvent, Reason, Rejected
 from streams.domain.incident import Incident
@@ -17,7 +18,8 @@ from streams.domain.message import Fact, Message
 from streams.domain.recording import Recorder
 from streams.domain.signals import SEVERITIES, ProviderIngested, Signal
 from streams.domain.state import Outcome, TenantState
-from streams.domain.tickets import TicketObserved
+from streams.domain.ticket_commands import LinkTicket, ReconcileTickets, ResolveConflict, SetMapping, UnlinkTicket
+from streams.domain.tickets import RecordTicket, TicketObserved
 
 Disposition = Literal["decided", "duplicate", "refused", "accepted", "rejected", "answered"]
 
@@ -50,6 +52,9 @@ def decide(state: TenantState, message: Message) -> Decision:
             alerts.decide(state, message, data, recorder)
         elif isinstance(data, ProviderIngested):
             _ingest(state, message, data, recorder)
+        else:
+            ticketing.observe(state, data, recorder)
+        ticketing.follow(state, recorder)
         return Decision("decided", recorder.facts)
     return _command(state, message, data, recorder)
 
@@ -83,7 +88,7 @@ def _ingest(state: TenantState, message: Message, data: ProviderIngested, record
         )
     )
     known = state.alerts.get(alerts.alert_key(envelope.source, data.external_id)) if data.action != "none" else None
-    incident = state.holder(known.incident_id) if known else None
+    incident = state.holder(known.incident_id) if known else ticketing.commented(state, data)
     if incident is None:
         return
     actor = data.actor or f"integration:{data.integration_id}"
@@ -116,6 +121,7 @@ def _command(state: TenantState, message: Message, command: commands.Command, re
     mark = len(state.journal.undo)
     try:
         incident_id = _carry_out(state, command, recorder)
+        ticketing.follow(state, recorder)
     except Rejected as error:
         state.journal.rollback(mark)
         incident_id = getattr(command, "incident_id", "")
@@ -153,9 +159,19 @@ def _carry_out(state: TenantState, command: commands.Command, recorder: Recorder
         case commands.SetSubscription() | commands.SetRuleSet() | commands.ChangeRuleSet() | commands.SetPreferences():
             recorder.record_for_tenant(configure(state, command))
             return ""
+        case SetMapping():
+            recorder.record_for_tenant(ticketing.configure(state, command))
+            return ""
+        case RecordTicket():
+            return ticketing.record(state, command, recorder)
+        case LinkTicket() | UnlinkTicket() | ResolveConflict() | ReconcileTickets():
+            known = _find(state, command.incident_id) if command.incident_id else None
+            return ticketing.carry_out(state, command, known, recorder)
         case _:
             incident = _find(state, command.incident_id)
             for event in incidents.decide(incident, command, now=recorder.now, timers=timers):
+                if isinstance(event, events.Archived):
+                    ticketing.release(state, recorder, incident.id)
                 recorder.record(incident.id, event)
                 if isinstance(event, events.Archived):
                     _forget(state, incident.id)

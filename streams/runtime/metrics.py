@@ -66,6 +66,16 @@ PROJECTOR_ROWS = Counter("incidents_projector_rows_total", "Rows written", ["pro
 PROJECTOR_PAUSED_PARTITIONS = Gauge(
     "incidents_projector_paused_partitions", "Partitions paused at a schema newer than this process"
 )
+POLLER_ROUNDS = Counter("incidents_poller_rounds_total", "Lists of changed tickets read", ["connector", "result"])
+POLLER_MESSAGES = Counter(
+    "incidents_poller_messages_total", "Tickets and notes put on the intake by polling", ["connector"]
+)
+POLLER_SECONDS = Histogram(
+    "incidents_poller_seconds", "Time to read one list to its end", ["connector"], buckets=LATENCY_S
+)
+POLLER_OLDEST_SECONDS = Gauge(
+    "incidents_poller_oldest_seconds", "Time since the list that was read longest ago was read"
+)
 SCHEDULER_FIRED = Counter("incidents_scheduler_fired_total", "Due timers turned into commands", ["timer"])
 ARCHIVER_RECORDS = Counter("incidents_archiver_records_total", "Records put into archive files", ["topic"])
 ARCHIVER_LAG_SECONDS = Gauge(

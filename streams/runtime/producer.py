@@ -12,13 +12,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from streams.codec.cloudevents import Headers
 from streams.domain.errors import IncidentsError, Transient
+from streams.domain.records import dataclass
 from streams.runtime.settings import KafkaSettings
 
 MAX_QUEUED_RECORDS = 100_000

@@ -155,8 +155,9 @@ def test_board_connectors_and_configuration(admin: httpx.Client) -> None:
     declare(admin)
     columns = {column["status"]: column for column in admin.get("/api/v1/board").json()["columns"]}
     assert columns["open"]["count"] >= 1
-    names = [connector["name"] for connector in admin.get("/api/v1/connectors").json()["items"]]
-    assert "pagerduty" in names
+    actions = {one["name"]: one["actions"] for one in admin.get("/api/v1/connectors").json()["items"]}
+    assert actions["pagerduty"] == ["acknowledge", "note", "resolve"]
+    assert "ticket_create" in actions["servicenow"]
     wish = {"connector": "pagerduty", "integration_id": "int_1", "actions": {"com.incidents.acknowledged.v1": "note"}}
     assert admin.put("/api/v1/subscriptions/pager", json=wish).status_code == 200
     assert admin.put("/api/v1/preferences", json={"auto_resolve": True}).status_code == 200

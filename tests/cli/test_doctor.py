@@ -184,6 +184,7 @@ def test_a_database_that_is_right_and_what_can_be_wrong_in_it(
         "roles": "ok",
         "projector-lag": "warning",
         "outbox": "ok",
+        "polls": "ok",
     }
     with connect(settings_of(database_url), "owner", name="test", autocommit=True) as connection:
         assert database.check_version(connection, 990_000).state == "failed"
@@ -204,6 +205,24 @@ def test_a_database_that_is_right_and_what_can_be_wrong_in_it(
         assert database.check_projector(connection, topics).state == "warning"
         away = KafkaSettings(bootstrap_servers=NOWHERE)
         assert "not known" in database.check_projector(connection, away).detail
+
+
+@pytest.mark.stack
+def test_lists_of_tickets_that_are_not_read(database_url: str) -> None:
+    with connect(settings_of(database_url), "owner", name="test", autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO ops.integrations (integration_id, tenant_id, connector, name, created_at)"
+            " VALUES ('int_1', 'acme', 'jira', 'jira', now() - interval '1 day')"
+        )
+        connection.execute("INSERT INTO ops.polls VALUES ('int_1', 'acme', now(), now(), 0, '')")
+        assert database.check_polls(connection).state == "ok"
+        connection.execute("UPDATE ops.polls SET failures = 1, last_error = 'HTTP 401'")
+        refused = database.check_polls(connection)
+        assert (refused.state, "int_1: HTTP 401" in refused.detail) == ("warning", True)
+        connection.execute("UPDATE ops.polls SET polled_at = NULL")  # never since it was added
+        assert database.check_polls(connection).state == "failed"
+        connection.execute("UPDATE ops.integrations SET disabled_at = now()")
+        assert database.check_polls(connection).state == "ok"
 
 
 def insert_intent(connection: psycopg.Connection[Any], age: timedelta) -> None:

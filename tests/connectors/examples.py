@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from connectors.kit.contract import Delivery, Integration, Secret
 from infra.fakes.alertmanager import deliveries as alertmanager
+from infra.fakes.jira import webhook as jira
 from infra.fakes.pagerduty import deliveries as pagerduty
+from infra.fakes.servicenow import webhook as servicenow
 
 SECRETS = ("first-secret-of-the-integration", "second-secret-of-the-integration")
 AT = "2026-11-22T10:00:00.123456789Z"
@@ -52,11 +55,50 @@ def canonical_event(**changes: Any) -> dict[str, Any]:
     return {**event, **changes}
 
 
+def payload(connector: str, name: str) -> bytes:
+    """A real-shaped body of ``payloads/``."""
+    return (Path(__file__).parent / "payloads" / connector / f"{name}.json").read_bytes()
+
+
+def servicenow_update(secret: str) -> tuple[bytes, dict[str, str]]:
+    """An incident that somebody changed, signed now: the signature covers the time."""
+    body = json.dumps({**json.loads(payload("servicenow", "incident_update")), "journal": []}).encode()
+    return body, {"Content-Type": "application/json", **servicenow.sign(body, secret)}
+
+
+def jira_updated(secret: str) -> tuple[bytes, dict[str, str]]:
+    """An issue that somebody moved on."""
+    body = payload("jira", "issue_updated")
+    return body, {"Content-Type": "application/json", **jira.headers("d-1"), **jira.sign(body, secret)}
+
+
 SIGNED: Mapping[str, Sign] = {
     "pagerduty": pagerduty_triggered,
     "alertmanager": alertmanager_group,
     "cloudevents": cloudevents_structured,
+    "servicenow": servicenow_update,
+    "jira": jira_updated,
 }
+
+
+def signed_anew(connector: str, body: bytes, secret: str) -> dict[str, str]:
+    """The headers of the connector's genuine delivery, for another body."""
+    headers = SIGNED[connector](secret)[1]
+    match connector:
+        case "pagerduty":
+            headers["X-PagerDuty-Signature"] = pagerduty.signatures(body, [secret])
+        case "servicenow":
+            headers |= servicenow.sign(body, secret)
+        case "jira":
+            headers |= jira.sign(body, secret)
+    return headers
+
+
+CONFIGS: Mapping[str, Mapping[str, Any]] = {
+    "servicenow": {"base_url": "https://acme.service-now.com", "username": "incidents"},
+    "jira": {"base_url": "https://acme.atlassian.net", "email": "incidents@acme.example", "project": "OPS"},
+}
+"""What an integration of the connector needs to be configured with; the others need nothing."""
 
 
 def delivery(signed: tuple[bytes, dict[str, str]], query: Mapping[str, str] | None = None) -> Delivery:
@@ -67,4 +109,5 @@ def delivery(signed: tuple[bytes, dict[str, str]], query: Mapping[str, str] | No
 
 def integration(connector: str, config: Mapping[str, Any] | None = None, *secrets: Secret) -> Integration:
     """An integration of this connector."""
-    return Integration("int_1", "acme", connector, connector, config or {}, secrets)
+    given = CONFIGS.get(connector, {}) if config is None else config
+    return Integration("int_1", "acme", connector, connector, given, secrets)

@@ -12,6 +12,7 @@ from connectors.kit.contract import Connector, Integration, Secret
 from connectors.kit.http import ProviderHttp
 from connectors.kit.outcome import (
     Found,
+    Gone,
     LookUp,
     NotFound,
     Ok,
@@ -21,6 +22,7 @@ from connectors.kit.outcome import (
     TransientFailure,
     Unknown,
 )
+from connectors.kit.ticket_attempt import TicketReport
 from connectors.registry import CONNECTORS
 from streams.domain.events import Intent
 
@@ -55,7 +57,9 @@ class Scripted:
         return self.answer
 
 
-async def attempted(scripted: Scripted, number: int, *, is_late: bool = False) -> Outcome | TooLate:
+async def attempted(
+    scripted: Scripted, number: int, *, is_late: bool = False
+) -> Outcome | TooLate | TicketReport | Gone:
     connectors = {"scripted": Connector("scripted", sends=scripted)}
     return await attempt(connectors, HTTP, INTEGRATION, INTENT, number, is_late=is_late)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,9 +15,10 @@ from connectors.registry import CONNECTORS
 from streams.codec import cloudevents
 from streams.domain.catalogue import SIGNAL
 from streams.domain.signals import Signal
-from tests.connectors.examples import AT_MS, SECRETS, SIGNED, delivery, integration
+from streams.domain.tickets import TICKET_OBSERVED, TicketObserved
+from tests.connectors.examples import SECRETS, SIGNED, delivery, integration
 
-NOW = AT_MS
+NOW = int(time.time() * 1000)  # where a signature covers the time, the example is signed now
 RECEIVING = sorted(name for name, connector in CONNECTORS.items() if connector.receives)
 
 
@@ -66,7 +68,8 @@ def test_a_missing_signature_is_refused(name: str) -> None:
 @pytest.mark.parametrize("junk", ["", "v1=", "Bearer", "Bearer ", "Bearer \xff", "v1=\xff,,,v1=", "," * 5000])
 def test_junk_in_place_of_a_signature_is_refused(name: str, junk: str) -> None:
     body, _ = SIGNED[name](SECRETS[0])
-    headers = {"x-pagerduty-signature": junk, "authorization": junk}
+    named = ("x-pagerduty-signature", "authorization", "x-hub-signature", "x-incidents-signature")
+    headers = {**dict.fromkeys(named, junk), "x-incidents-timestamp": str(NOW // 1000)}
     assert not receives(name).verify(Delivery(body, headers, {"key": junk}), SECRETS, NOW)
 
 
@@ -78,17 +81,24 @@ def test_an_expired_secret_does_not_count() -> None:
 
 
 @pytest.mark.parametrize("name", RECEIVING)
-def test_the_example_becomes_signals_that_the_codec_carries(name: str) -> None:
+def test_the_example_becomes_what_the_codec_carries(name: str) -> None:
     one = delivery(SIGNED[name](SECRETS[0]))
     messages = receives(name).parse(integration(name), one, json.loads(one.body))
     assert messages
     for envelope, data in messages:
-        assert envelope.type == SIGNAL
         assert envelope.tenantid == "acme"
-        assert isinstance(data, Signal)
         assert (data.connector, data.integration_id) == (name, "int_1")
-        assert data.title
-        assert data.event_time
+        if CONNECTORS[name].tickets:
+            assert envelope.type == TICKET_OBSERVED
+            assert isinstance(data, TicketObserved)
+            assert data.external_id
+            assert data.version
+            assert data.fields
+        else:
+            assert envelope.type == SIGNAL
+            assert isinstance(data, Signal)
+            assert data.title
+            assert data.event_time
         value, headers = cloudevents.encode(envelope, data)
         assert cloudevents.decode(headers, value) == (envelope, data)
 

@@ -18,8 +18,9 @@ from streams.codec import cloudevents
 from streams.domain.envelope import Envelope
 from streams.domain.errors import Transient
 from streams.domain.signals import ProviderIngested, Signal
+from streams.domain.tickets import TicketObserved
 from streams.runtime.producer import ProducerRecord
-from tests.connectors.examples import SECRETS
+from tests.connectors.examples import CONFIGS, SECRETS, SIGNED
 
 TOKENS = {"responder-token": "responder", "admin-token": "admin", "viewer-token": "viewer"}
 MAPPING = {"mapping": {"rules": [{"type": "com.example.*", "fields": {"title": {"path": "$.data.name"}}}]}}
@@ -69,11 +70,11 @@ class Ports:
         tenant, _, connector = integration_id.partition("_")
         secrets = () if "closed" in connector else tuple(Secret("webhook", one) for one in SECRETS)
         name = connector.removesuffix("-closed").removesuffix("-mapped")
-        config = MAPPING if connector.endswith("-mapped") else {}
-        known = tenant in {"acme", "other"} and name in {"pagerduty", "alertmanager", "cloudevents"}
+        config = MAPPING if connector.endswith("-mapped") else CONFIGS.get(name, {})
+        known = tenant in {"acme", "other"} and name in SIGNED
         return Integration(integration_id, tenant, name, "", config, secrets) if known else None
 
-    def messages(self) -> list[tuple[Envelope, Signal | ProviderIngested]]:
+    def messages(self) -> list[tuple[Envelope, Signal | ProviderIngested | TicketObserved]]:
         """What is on the intake, decoded."""
         return [cloudevents.decode(record.headers, record.value) for record in self.records]
 

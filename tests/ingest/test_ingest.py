@@ -18,7 +18,7 @@ from infra.fakes.pagerduty.deliveries import signatures
 from streams.domain.signals import ProviderIngested, Signal
 from streams.runtime.object_storage import StorageUnavailable
 from streams.runtime.producer import BrokerUnavailable, QueueFull, RecordTooLarge
-from tests.connectors.examples import AT, SECRETS, SIGNED, canonical_event
+from tests.connectors.examples import AT, SECRETS, SIGNED, canonical_event, signed_anew
 from tests.harness.serving import serving
 from tests.ingest.application import Ports, application
 
@@ -327,7 +327,5 @@ def _too_big(value: Any) -> bool:
 
 
 async def _send(client: httpx.AsyncClient, connector: str, body: bytes) -> httpx.Response:
-    _, headers = SIGNED[connector](SECRETS[0])
-    if connector == "pagerduty":
-        headers["X-PagerDuty-Signature"] = signatures(body, SECRETS[:1])
+    headers = signed_anew(connector, body, SECRETS[0])
     return await client.post(webhook(connector), content=body, headers=headers)

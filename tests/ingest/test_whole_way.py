@@ -28,7 +28,6 @@ from connectors.kit.database import DatabaseUnavailable
 from connectors.kit.directory import FRESH_S, IntegrationDirectory, IntegrationSealed
 from connectors.kit.secrets import ConnectorSettings, SecretBox
 from connectors.registry import CONNECTORS
-from infra.fakes.pagerduty.deliveries import signatures
 from streams.codec import cloudevents
 from streams.domain.envelope import Envelope
 from streams.runtime.object_storage import ObjectStorage
@@ -37,7 +36,7 @@ from streams.runtime.producer import (
 )
 from streams.runtime.settings import DatabaseSettings, KafkaSettings, ObjectStorageSettings
 from streams.runtime.topics import provision
-from tests.connectors.examples import SIGNED
+from tests.connectors.examples import CONFIGS, SIGNED, signed_anew
 from tests.harness.serving import Serving, serving
 from tests.ingest.application import authenticate
 
@@ -160,7 +159,7 @@ def recorded(settings: KafkaSettings, topic: str, tenant: str) -> list[tuple[Env
 async def post(served: Serving, integration_id: str, connector: str, secret: str, body: bytes = b"") -> httpx.Response:
     genuine, headers = SIGNED[connector](secret)
     if body:
-        headers["X-PagerDuty-Signature"] = signatures(body, [secret])
+        headers = signed_anew(connector, body, secret)
     async with httpx.AsyncClient(base_url=served.url) as client:
         url = f"/api/v1/webhooks/{connector}/{integration_id}"
         return await client.post(url, content=body or genuine, headers=headers)
@@ -191,7 +190,8 @@ async def test_each_connector_reaches_kafka(
         ingesting(directory, producer, object_storage, topic) as served,
     ):
         for name, connector in CONNECTORS.items():
-            added = integrations.add(rows, box, connector, "acme", webhook_secret="issued-by-the-provider")
+            secret = "issued-by-the-provider"
+            added = integrations.add(rows, box, connector, "acme", webhook_secret=secret, config=CONFIGS.get(name, {}))
             answer = await post(served, added.integration_id, name, added.secret.value)
             assert answer.status_code == 202, answer.text
             expected += answer.json()["ids"]

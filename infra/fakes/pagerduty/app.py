@@ -9,7 +9,6 @@ import asyncio
 import json
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -17,9 +16,9 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
 
 from infra.fakes.faults import Fault, Faults
+from infra.fakes.guard import Dropped, Endpoint
 from infra.fakes.pagerduty.state import INVALID_INPUT, FakeAccount, FakeIncident, Refused
 
 LIMIT_PER_MINUTE = 960
@@ -28,17 +27,6 @@ _RATE_LIMITED = 2020
 _UNKNOWN_USER = 1008
 _UNAUTHORIZED = 2006
 _INTERNAL = 2000
-
-Endpoint = Callable[[Request], Awaitable[Response]]
-
-
-class Dropped(Response):
-    """No answer: the connection closes in the middle of one, as if the server had died after the work was done."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Announce a body and never send it; the server then closes the connection."""
-        del scope, receive
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"1")]})
 
 
 class FakeApi:

@@ -1,0 +1,40 @@
+"""`incidents poller`: the process that asks ticket systems what changed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from cli.provider_process import Clients
+    from connectors.kit.poller import Poller
+
+
+def command(
+    metrics_port: Annotated[
+        int, typer.Option(envvar="INCIDENTS_METRICS_PORT", help="Port of health and metrics; 0: none.")
+    ] = 0,
+) -> None:
+    """Read what changed at ticket systems until stopped, so that a lost webhook is only a delay; several may run.
+
+    SIGTERM lets what is under way finish.
+    """
+    from cli.provider_process import run
+
+    run("poller", metrics_port, _make)
+
+
+def _make(clients: Clients) -> Poller:
+    from connectors.kit.poller import Poller, PollerSettings
+    from connectors.registry import CONNECTORS
+
+    return Poller(
+        PollerSettings(),
+        clients.database,
+        clients.producer,
+        clients.directory,
+        clients.http,
+        CONNECTORS,
+        clients.topic,
+    )

@@ -1,0 +1,67 @@
+"""Reading what changed: tickets by keyset, then the notes on them, then what was deleted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from connectors.kit.http import Answer
+from connectors.kit.intake import as_object
+from connectors.kit.outcome import PermanentFailure
+from connectors.kit.tickets import Cursor, Failure, Note, Page, Ticket
+from connectors.servicenow import queries
+from connectors.servicenow.calls import Instance
+from connectors.servicenow.inbound import note_of
+from connectors.servicenow.records import text, ticket_of
+
+_FROM_NOW_MS = 3_600_000
+"""How far back a cursor that is empty begins: the instance's clock need not agree with ours."""
+
+_NOTES = 1_000
+
+
+async def page(at: Instance, cursor: Cursor, limit: int, now: int) -> Page | Failure:
+    """One page of changes after the cursor (``now`` in milliseconds)."""
+    since = cursor if cursor.updated_at else replace(cursor, updated_at=now - _FROM_NOW_MS)
+    began = since.began or since.updated_at
+    answer = await at.call("GET", queries.changed(at.config, since, limit))
+    if not isinstance(answer, Answer):
+        return answer
+    found = [ticket for one in rows(answer) if (ticket := ticket_of(at.config, as_object(one))) is not None]
+    keys = [(one.updated_at, one.external_id) for one in found]
+    if keys != sorted(keys) or any(one.updated_at < since.updated_at // 1000 * 1000 for one in found):
+        return PermanentFailure("the instance did not understand the query for changes")
+    tickets = [one for one in found if one.marker.startswith(queries.MARKED)]
+    notes = await _notes(at, tickets, began)
+    if not isinstance(notes, list):
+        return notes
+    is_last = len(found) < limit
+    gone = await _deleted(at, began, limit) if is_last and at.config.poll_deletes else []
+    if not isinstance(gone, list):
+        return gone
+    return Page(tickets, Cursor(*keys[-1], began) if keys else since, is_last, gone, notes)
+
+
+async def _notes(at: Instance, tickets: list[Ticket], since: int) -> list[Note] | Failure:
+    if not tickets or not at.config.poll_notes:
+        return []
+    ids = [one.external_id for one in tickets]
+    answer = await at.call("GET", queries.new_notes(ids, since, _NOTES))
+    if not isinstance(answer, Answer):
+        return answer
+    entries = [as_object(one) for one in rows(answer)]
+    return [note_of(id_, one) for one in entries if (id_ := text(one.get("element_id"))) in ids]
+
+
+async def _deleted(at: Instance, since: int, limit: int) -> list[str] | Failure:
+    answer = await at.call("GET", queries.deleted(since, limit))
+    if not isinstance(answer, Answer):
+        return answer
+    traces = [as_object(one) for one in rows(answer)]
+    return [text(one.get("documentkey")) for one in traces if text(one.get("tablename")) == "incident"]
+
+
+def rows(answer: Answer) -> list[Any]:
+    """The records of a list; none where the answer is no list (404: no record was found)."""
+    found = as_object(answer.json()).get("result")
+    return found if isinstance(found, list) else []

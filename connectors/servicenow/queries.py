@@ -1,0 +1,76 @@
+"""Paths and encoded queries of the Table API (https://www.servicenow.com/docs, "Table API").
+
+An instance ignores a part of a query that it does not understand and then returns whatever is left, so what comes back
+is checked again by the caller.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import quote, urlencode
+
+from connectors.kit.tickets import Cursor
+from connectors.servicenow.config import ServiceNowConfig
+from connectors.servicenow.records import PLATFORM, raw_time
+
+INCIDENT: Final = "/api/now/table/incident"
+JOURNAL: Final = "/api/now/table/sys_journal_field"
+DELETED: Final = "/api/now/table/sys_audit_delete"
+MARKED: Final = "inc-"
+"""How markers begin (ADR 0007)."""
+
+
+def record(config: ServiceNowConfig, external_id: str = "") -> str:
+    """The path of a record (of the table, to make one), with the columns and the form that answers must have."""
+    path = f"{INCIDENT}/{quote(external_id, safe='')}" if external_id else INCIDENT
+    return f"{path}?{urlencode(_shape(config))}"
+
+
+def journals(external_id: str) -> str:
+    """The path that shows a record's journals as one text each."""
+    shape = {"sysparm_display_value": "true", "sysparm_fields": "work_notes,comments"}
+    return f"{INCIDENT}/{quote(external_id, safe='')}?{urlencode(shape)}"
+
+
+def with_marker(config: ServiceNowConfig, marker: str) -> str:
+    """The records that carry a marker, oldest first."""
+    query = f"correlation_id={_value(marker)}^ORDERBYsys_created_on^ORDERBYsys_id"
+    return f"{INCIDENT}?{urlencode({**_shape(config), 'sysparm_query': query, 'sysparm_limit': '10'})}"
+
+
+def changed(config: ServiceNowConfig, cursor: Cursor, limit: int) -> str:
+    """Records with a marker that changed after the cursor, by time of change and id (a keyset: no page is skipped)."""
+    marked, at = f"correlation_idSTARTSWITH{MARKED}", raw_time(cursor.updated_at)
+    after = f"{marked}^sys_updated_on>={at}"
+    if cursor.external_id:
+        same_second = f"{marked}^sys_updated_on={at}^sys_id>{_value(cursor.external_id)}"
+        after = f"{marked}^sys_updated_on>{at}^NQ{same_second}"
+    query = f"{after}^ORDERBYsys_updated_on^ORDERBYsys_id"
+    return f"{INCIDENT}?{urlencode({**_shape(config), 'sysparm_query': query, 'sysparm_limit': str(limit)})}"
+
+
+def new_notes(external_ids: list[str], since: int, limit: int) -> str:
+    """Journal entries of these records written since (milliseconds)."""
+    ids = ",".join(_value(one) for one in external_ids)
+    query = f"name=incident^element_idIN{ids}^sys_created_on>={raw_time(since)}^ORDERBYsys_created_on^ORDERBYsys_id"
+    return f"{JOURNAL}?{urlencode({'sysparm_query': query, 'sysparm_limit': str(limit)})}"
+
+
+def deleted(since: int, limit: int) -> str:
+    """Traces of incidents that were deleted since (milliseconds)."""
+    query = f"tablename=incident^sys_created_on>={raw_time(since)}^ORDERBYsys_created_on"
+    shape = {"sysparm_query": query, "sysparm_limit": str(limit), "sysparm_fields": "documentkey,tablename"}
+    return f"{DELETED}?{urlencode(shape)}"
+
+
+def _shape(config: ServiceNowConfig) -> dict[str, str]:
+    return {
+        "sysparm_display_value": "false",
+        "sysparm_exclude_reference_link": "true",
+        "sysparm_fields": ",".join(dict.fromkeys((*PLATFORM, *config.fields))),
+    }
+
+
+def _value(text: str) -> str:
+    """A value inside a query: a caret begins the next condition unless it is doubled."""
+    return text.replace("^", "^^")

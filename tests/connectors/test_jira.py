@@ -1,0 +1,400 @@
+"""Jira: webhooks, documents, and REST API v3 against the running fake."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import orjson
+import pytest
+
+from connectors.jira.client import JiraTickets
+from connectors.jira.config import JiraConfig, check
+from connectors.jira.documents import document, plain
+from connectors.jira.inbound import JiraReceives
+from connectors.jira.issues import milliseconds, written
+from connectors.jira.searching import quoted
+from connectors.jira.signature import sign, verify
+from connectors.jira.transitions import choose, screen
+from connectors.kit.contract import Delivery, Secret
+from connectors.kit.http import ProviderHttp
+from connectors.kit.markers import marker
+from connectors.kit.outcome import Found, Gone, NotFound, PermanentFailure, TransientFailure, Unknown
+from connectors.kit.tickets import Cursor, Page
+from infra.fakes.jira import fields as people
+from infra.fakes.jira.access import Access
+from infra.fakes.jira.app import FakeJira
+from infra.fakes.store import Store
+from streams.domain.tickets import TicketObserved
+from tests.connectors.examples import CONFIGS, integration, payload
+from tests.connectors.ticket_system import MARKER, TOKEN, Linked, linked, ticket
+from tests.fakes.clock import Clock
+
+CONFIG = {"email": "me@x", "project": "OPS"}
+SETTINGS = JiraConfig(base_url="https://acme.atlassian.net", project="OPS", extra_fields={"customfield_1": "option"})
+MIA = next(iter(people.PEOPLE))
+
+
+@pytest.fixture
+def clock() -> Clock:
+    found = Clock()
+    found.now = float(int(time.time()))  # a query asks for the last so many minutes by our own clock
+    return found
+
+
+@pytest.fixture
+def fake(clock: Clock) -> FakeJira:
+    return FakeJira(Store(), Access("me@x", TOKEN, clock, burst=(0, 1.0)), lag_s=2.0, clock=clock)
+
+
+@pytest.fixture
+async def system(fake: FakeJira) -> AsyncIterator[Linked]:
+    async with linked("jira", JiraTickets(), fake.app(), fake.effects, CONFIG) as found:
+        yield found
+
+
+def parsed(body: Any) -> list[Any]:
+    return JiraReceives().parse(integration("jira"), Delivery(orjson.dumps(body), {}), body)
+
+
+def updated(**changes: Any) -> dict[str, Any]:
+    return {**orjson.loads(payload("jira", "issue_updated")), **changes}
+
+
+def test_an_updated_issue_is_seen_with_its_own_time() -> None:
+    [(envelope, seen)] = parsed(updated())
+    assert isinstance(seen, TicketObserved)
+    assert (envelope.source, envelope.time) == ("/integrations/jira/int_1", "2026-11-22T10:00:00.123Z")
+    assert (seen.external_id, seen.external_key) == ("10042", "OPS-42")
+    assert (seen.marker, seen.version, seen.updated_by) == (MARKER, 1_795_341_600_123, MIA)
+    assert seen.url == "https://acme.atlassian.net/browse/OPS-42"
+    assert seen.fields == {
+        "summary": "Checkout: 5xx above 5 %",
+        "priority": "High",
+        "status": "In Progress",
+        "status_category": "indeterminate",
+        "resolution": "",
+        "assignee": "5b10ac8d82e05b22cc7d4ef5",
+    }
+
+
+def test_further_fields_are_followed_where_configured() -> None:
+    config = {**CONFIGS["jira"], "extra_fields": {"customfield_10035": "option"}}
+    body = updated()
+    [(_, seen)] = JiraReceives().parse(integration("jira", config), Delivery(orjson.dumps(body), {}), body)
+    assert isinstance(seen, TicketObserved)
+    assert seen.fields["customfield_10035"] == "Platform"
+
+
+def test_a_comment_that_is_told_twice_is_one_note() -> None:
+    comment = orjson.loads(payload("jira", "comment_created"))
+    [(envelope, note)] = parsed(comment)
+    assert (note.action, note.external_id, note.actor) == ("note", "10042", "jira:Mia Krystof")
+    assert note.text == "The vendor confirms an outage."
+    both = parsed(updated(comment=comment["comment"], issue_event_type_name="issue_commented"))
+    assert [one[0].id for one in both][1] == envelope.id
+    for one in both:  # each raw body parses to its message alone
+        assert parsed(orjson.loads(one[1].raw)) == [one]
+    edited = parsed(updated(comment=comment["comment"], issue_event_type_name="issue_comment_edited"))
+    assert len(edited) == 1
+
+
+def test_our_own_comment_does_not_come_back() -> None:
+    comment = orjson.loads(payload("jira", "comment_created"))
+    comment["comment"]["body"] = f"rolled back\n\n{marker('k1')}"
+    [(_, note)] = parsed(comment)
+    assert note.action == "none"
+
+
+def test_deleted_unknown_and_broken_deliveries() -> None:
+    [(_, gone)] = parsed(updated(webhookEvent="jira:issue_deleted"))
+    assert gone.deleted
+    [(_, kept)] = parsed({"webhookEvent": "worklog_created", "worklog": {}})
+    assert (kept.action, kept.problem) == ("none", "")
+    for broken in (
+        None,
+        {},
+        {"webhookEvent": 1},
+        updated(issue={}),
+        {"webhookEvent": "comment_created", "issue": {"id": "1"}},
+    ):
+        [(_, data)] = parsed(broken)
+        assert data.problem or data.action == "none"
+    junk: dict[str, Any]
+    for junk in (
+        {"issue": {"id": 7, "fields": 1}},
+        {"issue": {"id": "7", "fields": {"labels": 1, "status": []}}},
+        {"user": []},
+    ):
+        assert parsed(updated(**junk))
+
+
+def test_the_published_vector_of_the_signature() -> None:
+    body, secret = b"Hello World!", "It's a Secret to Everybody"
+    header = "sha256=a4771c39fbe90f317c7824e83ddef3caae9cb3d976c214ace1f2937e133263c9"
+    assert sign(body, secret) == header
+    assert verify(body, header, ["other", secret])
+    assert not verify(body, header.replace("sha256", "sha1"), [secret])
+    assert not verify(body, header.upper(), [secret])
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"base_url": "https://evil.example"}, "base_url: host must be one of"),
+        ({"base_url": "https://atlassian.net"}, "base_url: host must be one of"),
+        ({"project": "ops"}, "project: "),
+        ({"extra_fields": {"customfield_1": "list"}}, "extra_fields"),
+        ({"token": "x"}, "token: Extra inputs are not permitted"),
+    ],
+)
+def test_configurations_that_are_refused(change: dict[str, Any], why: str) -> None:
+    assert check(CONFIGS["jira"]) == ""
+    assert check({**CONFIGS["jira"], "base_url": "https://api.atlassian.com/ex/jira/11223344"}) == ""
+    assert check({**CONFIGS["jira"], **change}).startswith(why)
+
+
+@pytest.mark.parametrize("text", ["", "one line", "two\nlines", "with\n\na gap", "  spaces  kept"])
+def test_a_text_survives_the_document_format(text: str) -> None:
+    assert plain(document(text)) == text
+
+
+def test_the_text_of_a_formatted_document() -> None:
+    item = {"type": "listItem", "content": [{"type": "paragraph", "content": [{"type": "text", "text": "first"}]}]}
+    inline = [{"type": "text", "text": "ask "}, {"type": "mention", "attrs": {"text": "@Mia"}}, {"type": "hardBreak"}]
+    body = [
+        {"type": "heading", "content": [{"type": "text", "text": "Steps"}]},
+        {"type": "bulletList", "content": [item, item]},
+        {"type": "paragraph", "content": [*inline, {"type": "inlineCard", "attrs": {"url": "https://x"}}]},
+        {"type": "rule"},
+    ]
+    assert plain({"type": "doc", "content": body}) == "Steps\nfirst\nfirst\nask @Mia\nhttps://x"
+    assert plain({"type": "doc", "content": 7}) == ""
+    deep: dict[str, Any] = {"type": "text", "text": "x"}
+    for _ in range(2_000):
+        deep = {"type": "panel", "content": [deep]}
+    assert plain(deep) == ""
+
+
+def test_values_as_jira_wants_them() -> None:
+    assert written(SETTINGS, "summary", " a\nb ") == "a b"
+    assert written(SETTINGS, "priority", "High") == {"name": "High"}
+    assert written(SETTINGS, "assignee", "") == {"accountId": None}
+    assert written(SETTINGS, "customfield_1", "Platform") == {"value": "Platform"}
+    assert written(SETTINGS, "customfield_1", "") is None
+    number = JiraConfig(base_url="https://x.atlassian.net", project="OPS", extra_fields={"n": "number"})
+    assert written(number, "n", "1.5") == 1.5
+    with pytest.raises(ValueError, match="could not convert"):
+        written(number, "n", "many")
+
+
+def test_times_and_quotes() -> None:
+    assert milliseconds("2026-11-22T10:00:00.123+0000") == 1_795_341_600_123
+    assert milliseconds("2026-11-22T11:00:00.123+0100") == 1_795_341_600_123
+    for junk in (None, "", "soon", "0001-01-01T00:00:00.000+0000", 7):
+        assert milliseconds(junk) == 0
+    assert quoted('a" OR b = "c\\') == 'a\\" OR b = \\"c\\\\'
+
+
+async def test_create_puts_the_marker_on_and_moves_on(system: Linked) -> None:
+    made = await system.create(summary="Disk full", priority="High", description="two\nlines", status_category="done")
+    assert (made.external_key, made.marker) == ("OPS-1", MARKER)
+    assert made.version == made.updated_at > 0
+    assert made.fields["description"] == "two\nlines"
+    assert (made.fields["status"], made.fields["resolution"]) == ("Resolved", "Done")  # over In Progress
+    assert system.effects()["effects"] == {"created": 1, "transitioned": 2}
+
+
+async def test_an_issue_too_new_for_search_is_found_by_its_key(system: Linked, clock: Clock, fake: FakeJira) -> None:
+    await system.fault(kind="drop_after", on="create")
+    lost = await system.tickets.create(system.http, system.link, MARKER, {"summary": "x"})
+    assert isinstance(lost, TransientFailure)
+    assert fake.index.find(f'labels = "{MARKER}"') == []
+    found = await system.tickets.find(system.http, system.link, MARKER)
+    assert isinstance(found, list)
+    assert [one.external_key for one in found] == ["OPS-1"]
+    clock.now += 5
+    assert len(fake.index.find(f'labels = "{MARKER}"')) == 1
+    again = await system.tickets.find(system.http, system.link, MARKER)
+    assert again == found
+    await system.create(summary="a copy with the same marker")
+    both = await system.tickets.find(system.http, system.link, MARKER)
+    assert isinstance(both, list)
+    assert [one.external_key for one in both] == ["OPS-1", "OPS-2"]
+    assert await system.tickets.find(system.http, system.link, "inc-other-int_1") == []
+
+
+async def test_writes_edit_and_follow_the_workflow(system: Linked, clock: Clock) -> None:
+    made = await system.create(summary="x")
+    clock.now += 1
+    done = await system.write(made.external_id, summary="y", priority="Low", status_category="done")
+    assert (done.fields["summary"], done.fields["priority"], done.fields["status"]) == ("y", "Low", "Resolved")
+    assert done.version > made.version
+    assert (await system.write(made.external_id, status="closed")).fields["status"] == "Closed"
+    writes = system.effects()["writes"]
+    assert (await system.write(made.external_id, status_category="done")).fields["status"] == "Closed"
+    assert system.effects()["writes"] == writes  # it was there
+    back = await system.write(made.external_id, status_category="new")
+    assert (back.fields["status"], back.fields["resolution"]) == ("To Do", "")
+    refused = await system.tickets.write(system.http, system.link, made.external_id, {"status": "Nirvana"})
+    assert isinstance(refused, PermanentFailure)
+    assert "not to 'Nirvana'" in refused.reason
+
+
+def test_screens_are_filled_from_the_changes_or_the_configuration() -> None:
+    step = {
+        "id": "1",
+        "name": "Resolve",
+        "fields": {"resolution": {"required": True}, "customfield_9": {"required": True}},
+    }
+    refused = screen(SETTINGS, step, {})
+    assert isinstance(refused, PermanentFailure)
+    assert "customfield_9" in refused.reason
+    filled = SETTINGS.model_copy(update={"transition_fields": {"customfield_9": {"value": "a"}}})
+    assert screen(filled, step, {"resolution": "Won't Do"}) == {
+        "resolution": {"name": "Won't Do"},
+        "customfield_9": {"value": "a"},
+    }
+    has_default = {"fields": {"customfield_9": {"required": True, "hasDefaultValue": True}}}
+    assert screen(SETTINGS, has_default, {}) == {}
+
+
+def test_a_way_is_not_gone_in_circles() -> None:
+    to = {"to": {"name": "Waiting", "statusCategory": {"key": "indeterminate"}}}
+    assert choose([to], {"status_category": "done"}, ("To Do", "new"), {"To Do"}) == to
+    assert choose([to], {"status_category": "done"}, ("To Do", "new"), {"To Do", "Waiting"}) is None
+    assert choose([to], {"status_category": "done"}, ("Doing", "indeterminate"), {"Doing"}) is None
+
+
+async def test_history_tells_who_changed_what(system: Linked, fake: FakeJira, clock: Clock) -> None:
+    made = await system.create(summary="x")
+    clock.now += 1
+    await system.write(made.external_id, summary="ours", status_category="indeterminate")
+    clock.now += 1
+    fake.issues.edit("OPS-1", {"fields": {"summary": "theirs", "assignee": {"accountId": MIA}}}, MIA)
+    found = await system.tickets.history(system.http, system.link, made.external_id, made.version)
+    assert isinstance(found, list)
+    assert [(one.field, one.before, one.after, one.ours) for one in found] == [
+        ("summary", "x", "ours", True),
+        ("status", "To Do", "In Progress", True),
+        ("status_category", "new", "indeterminate", True),
+        ("summary", "ours", "theirs", False),
+        ("assignee", "", MIA, False),
+    ]
+    assert [one.version for one in found] == sorted(one.version for one in found)
+    assert await system.tickets.history(system.http, system.link, made.external_id, found[-1].version) == []
+    known = replace(system.link, config={**system.link.config, "account_id": MIA})
+    theirs = await system.tickets.history(system.http, known, made.external_id, made.version)
+    assert isinstance(theirs, list)
+    assert [one.ours for one in theirs] == [False, False, False, True, True]
+
+
+async def test_what_jira_refuses_is_said_in_its_words(system: Linked) -> None:
+    made = await system.create(summary="x")
+    wrong: list[tuple[dict[str, str], str]] = [
+        ({"priority": "Urgent"}, "priority: The priority selected is invalid."),
+        ({"summary": ""}, "summary: You must specify a summary of the issue."),
+        ({"assignee": "nobody"}, "assignee: User 'nobody' does not exist."),
+        ({"title": "x"}, "not among the followed fields (extra_fields): title"),
+    ]
+    for changes, words in wrong:
+        refused = await system.tickets.write(system.http, system.link, made.external_id, changes)
+        assert isinstance(refused, PermanentFailure)
+        assert words in refused.reason
+
+
+async def test_gone_issues(system: Linked) -> None:
+    for found in (
+        await system.tickets.read(system.http, system.link, "99"),
+        await system.tickets.write(system.http, system.link, "99", {"summary": "x"}),
+        await system.tickets.mark(system.http, system.link, "99", MARKER),
+        await system.tickets.comment(system.http, system.link, "99", "x", public=True),
+        await system.tickets.history(system.http, system.link, "99", 0),
+        await system.tickets.retire(system.http, system.link, "99", "x"),
+    ):
+        assert isinstance(found, Gone)
+    elsewhere = replace(system.link, config={**system.link.config, "base_url": f"{system.served.url}/nowhere"})
+    assert isinstance(await system.tickets.find(system.http, elsewhere, MARKER), PermanentFailure)
+
+
+async def test_a_comment_is_found_again(system: Linked) -> None:
+    made = await system.create(summary="x")
+    mark = marker("k-1")
+    assert await system.tickets.find_comment(system.http, system.link, made.external_id, mark) == NotFound()
+    sent = await system.tickets.comment(system.http, system.link, made.external_id, f"hello\n\n{mark}", public=False)
+    assert await system.tickets.find_comment(system.http, system.link, made.external_id, mark) == Found(str(sent))
+    await system.fault(kind="status", status=503)
+    assert isinstance(await system.tickets.find_comment(system.http, system.link, made.external_id, mark), Unknown)
+
+
+async def test_a_duplicate_is_retired_once_and_keeps_the_labels_of_others(system: Linked, fake: FakeJira) -> None:
+    made = await system.create(summary="x")
+    fake.issues.edit("OPS-1", {"update": {"labels": [{"add": "theirs"}]}}, MIA)
+    for _ in range(2):
+        retired = ticket(await system.tickets.retire(system.http, system.link, made.external_id, "duplicate"))
+        assert (retired.fields["resolution"], retired.marker) == ("Duplicate", "")
+    assert system.effects()["effects"]["commented"] == 1
+    assert fake.issues.get("OPS-1")["fields"]["labels"] == ["theirs"]
+
+
+async def test_marking_a_ticket_of_somebody_and_taking_it_off(system: Linked, fake: FakeJira) -> None:
+    document = {"project": {"key": "OPS"}, "issuetype": {"name": "Task"}, "summary": "theirs", "labels": ["theirs"]}
+    issue = fake.issues.create({"fields": document}, MIA)
+    assert ticket(await system.tickets.mark(system.http, system.link, issue["id"], MARKER)).marker == MARKER
+    assert (
+        ticket(await system.tickets.mark(system.http, system.link, issue["id"], "inc-2-int_1")).marker == "inc-2-int_1"
+    )
+    assert ticket(await system.tickets.mark(system.http, system.link, issue["id"], "")).marker == ""
+    assert fake.issues.get("OPS-1")["fields"]["labels"] == ["theirs"]
+
+
+async def test_changes_are_listed_by_pages_without_a_gap(system: Linked, fake: FakeJira, clock: Clock) -> None:
+    for place in range(7):
+        await system.create(f"inc-{place}-int_1", summary="x")
+        clock.now += place % 3 == 2
+    plain_issue = {"project": {"key": "OPS"}, "issuetype": {"name": "Task"}, "summary": "not ours"}
+    fake.issues.create({"fields": plain_issue}, MIA)
+    clock.now += 2
+    listed: list[str] = []
+    cursor = Cursor(int(clock.now - 60) * 1000)
+    while True:
+        page = await system.tickets.list_changed(system.http, system.link, cursor, 2)
+        assert isinstance(page, Page)
+        assert len(page.tickets) <= 2
+        listed += [one.external_key for one in page.tickets]
+        cursor = page.cursor
+        if page.is_last:
+            break
+    assert listed == [f"OPS-{number}" for number in range(1, 8)]
+    fake.issues.comment("OPS-2", document("anybody there?"), MIA)
+    clock.now += 2
+    page = await system.tickets.list_changed(system.http, system.link, cursor, 10)
+    assert isinstance(page, Page)
+    assert [one.external_key for one in page.tickets] == ["OPS-2"]
+    assert [(note.text, note.author) for note in page.notes] == [("anybody there?", "Mia Krystof")]
+
+
+async def test_limits_on_one_issue_are_honoured(clock: Clock) -> None:
+    strict = FakeJira(Store(), Access("me@x", TOKEN, clock, per_issue=((1, 30.0),)), clock=clock)
+    async with linked("jira", JiraTickets(), strict.app(), strict.effects, CONFIG) as system:
+        made = await system.create(summary="x")
+        await system.write(made.external_id, summary="y")
+        refused = await system.tickets.write(system.http, system.link, made.external_id, {"summary": "z"})
+        assert refused == TransientFailure("HTTP 429: Rate limit exceeded.", 30.0, throttled=True)
+
+
+async def test_credentials_that_do_not_do(system: Linked) -> None:
+    bearer = replace(system.link, config={**system.link.config, "email": ""})
+    assert isinstance(await system.tickets.find(system.http, bearer, MARKER), list)
+    found = [
+        await system.tickets.find(system.http, replace(bearer, secrets=(Secret("api_token", "no"),)), MARKER),
+        await system.tickets.find(system.http, replace(bearer, secrets=()), MARKER),
+        await system.tickets.find(ProviderHttp(), bearer, MARKER),
+    ]
+    assert [one.reason for one in found if isinstance(one, PermanentFailure)] == [
+        "HTTP 401: Client must be authenticated to access this resource.",
+        "the integration has no api_token",
+        "refused address: must begin with https://",
+    ]

@@ -1,0 +1,176 @@
+"""What has to hold when both sides have come to rest."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from streams.domain import events
+from streams.domain import ticket_events as said
+from streams.domain.mapping import FieldMapping
+from tests.domain.intake import Intake
+from tests.sync.world import World
+
+_SYNC = ("servicenow:", "integration:")
+
+
+def violations(world: World) -> list[str]:
+    """Everything that is wrong; empty when all holds."""
+    found = []
+    rounds = world.settle()
+    if rounds >= 60:
+        found.append("no rest: it still writes or records after 60 rounds")
+    before = world.provider.writes
+    world.settle(2)
+    if world.provider.writes != before:
+        found.append(f"{world.provider.writes - before} writes after quiescence")
+    found += _divergent(world)
+    found += _lost_theirs(world)
+    found += _lost_ours(world)
+    found += _tickets(world)
+    found += _policies(world)
+    found += _comments(world)
+    found += _replay(world)
+    return found
+
+
+def _event(world: World, *kinds: type) -> list[events.Event]:
+    return [one.event for one in world.intake.recorded if isinstance(one.event, kinds)]
+
+
+def _divergent(world: World) -> list[str]:
+    """Both sides of each field say the same, or an open conflict says why not."""
+    found = []
+    for link in world.links():
+        if link.phase == "lost":
+            continue
+        if link.phase != "linked" or link.intent or link.comments or link.duplicates:
+            found.append(f"ticket {link.external_id or 'none'} is left {link.phase} with {link.action or 'more to do'}")
+            continue
+        incident = world.intake.incident(link.follows)
+        ticket = world.provider.tickets[link.external_id]
+        for one in world.fields:
+            ours, theirs = getattr(incident, one.field), ticket.fields[one.external_field]
+            if not one.agrees(ours, theirs) and not link.field(one.external_field).conflict:
+                found.append(f"{one.field} diverges without a conflict: {ours!r} and {theirs!r}")
+    return found
+
+
+def _lost_theirs(world: World) -> list[str]:
+    """What a write of ours replaced of a person's is known: taken before, or named by a conflict."""
+    known: set[tuple[str, str, str]] = set()
+    raced: set[tuple[str, str]] = set()
+    for event in _event(world, said.ConflictDetected, said.ProviderAck, said.SyncCompleted):
+        if isinstance(event, said.ConflictDetected):
+            known.add((event.external_id, event.external_field, event.theirs))
+            if event.kind == "raced":
+                raced.add((event.external_id, event.external_field))
+        elif isinstance(event, said.ProviderAck | said.SyncCompleted):
+            known |= {(event.external_id, one.external_field, one.theirs) for one in event.fields}
+    return [
+        f"their {one.field} {one.value!r} was lost to {one.by!r}"
+        for one in world.provider.lost
+        if not world.provider.tickets[one.external_id].deleted
+        and (one.external_id, one.field, one.value) not in known
+        and (one.external_id, one.field) not in raced
+    ]
+
+
+def _lost_ours(world: World) -> list[str]:
+    """What was taken over a person's value of ours is known: that value was at theirs before, or in a conflict."""
+    found = []
+    names = {one.field for one in world.fields}
+    known: set[tuple[str, str, str]] = set()
+    people: dict[tuple[str, str], str] = {}
+    for recorded in world.intake.recorded:
+        event, incident = recorded.event, recorded.envelope.subject
+        if isinstance(event, said.ConflictDetected):
+            known.add((incident, event.field, event.ours))
+        elif isinstance(event, said.ProviderAck | said.SyncCompleted):
+            known |= {(incident, one.field, one.ours) for one in event.fields}
+        field, value = _edit(event)
+        if field not in names:
+            continue
+        actor = getattr(event, "actor", "")
+        was = people.pop((incident, field), None)
+        if actor.startswith(_SYNC):
+            if was is not None and was != value and (incident, field, was) not in known:
+                found.append(f"our {field} {was!r} was lost to {value!r}")
+        else:
+            people[incident, field] = value
+    return found
+
+
+def _edit(event: events.Event) -> tuple[str, str]:
+    match event:
+        case events.FieldChanged(field, value):
+            return field, value
+        case events.SeverityChanged(severity):
+            return "severity", severity
+        case events.Assigned(assignee):
+            return "assignee", assignee
+        case events.StateChange(to=to) | events.Closed(to=to):
+            return "status", to
+        case events.Resolved():
+            return "status", "resolved"
+        case _:
+            return "", ""
+
+
+def _tickets(world: World) -> list[str]:
+    """One live ticket with its marker for each link."""
+    markers = Counter(ticket.marker for ticket in world.provider.live() if ticket.marker)
+    return [
+        f"{markers[link.marker]} tickets with the marker of {link.external_id}"
+        for link in world.links()
+        if link.phase == "linked" and markers[link.marker] != 1
+    ]
+
+
+def _policies(world: World) -> list[str]:
+    """Each decision is the one that its policy says, by its own inputs."""
+    found = []
+    by_external = {one.external_field: one for one in world.fields}
+    for event in _event(world, said.ConflictDetected):
+        assert isinstance(event, said.ConflictDetected)
+        if event.kind in {"raced", "overwritten", "refused", "rewritten", "contested"}:
+            continue
+        allowed = _allowed(event, by_external[event.external_field])
+        if event.result not in allowed:
+            found.append(f"{event.policy} of {event.field} came to {event.result}, not {allowed}: {event.explanation}")
+    return found
+
+
+def _allowed(event: said.ConflictDetected, one: FieldMapping) -> tuple[str, ...]:
+    """The results that the policy's sentence in ADR 0007 leaves open for these inputs."""
+    clear = len(one.meanings(event.theirs)) == 1
+    match event.policy:
+        case "manual":
+            return ("waiting",)
+        case "internal_wins":
+            return ("ours",) if one.image(event.ours) is not None else ("kept",)
+        case "external_wins":
+            return ("theirs", "kept") if clear else ("kept",)
+        case "most_recent_allowed" if event.kind in {"both_changed", "first"} and one.field == "assignee":
+            return ("theirs",) if event.theirs_at > event.ours_at else ("ours",)
+        case _:
+            return ("ours", "theirs", "kept") if clear else ("ours", "kept")
+
+
+def _comments(world: World) -> list[str]:
+    """Each note is on each ticket that followed at most once, and on a ticket that was never lost exactly once."""
+    found = []
+    for ticket in world.provider.tickets.values():
+        counted = Counter(note for note in world.notes for text in ticket.comments if text.startswith(f"{note}\n"))
+        found += [
+            f"{note!r} stands {count} times on {ticket.external_id}" for note, count in counted.items() if count > 1
+        ]
+    return found
+
+
+def _replay(world: World) -> list[str]:
+    """The log decided again gives the same record, byte for byte."""
+    again = Intake()
+    for messages in world.log:
+        again.decide(messages)
+    same = [(one.envelope.hash, one.value) for one in again.recorded]
+    return [] if same == [(one.envelope.hash, one.value) for one in world.intake.recorded] else ["replay differs"]
