@@ -129,7 +129,8 @@ def test_topics_with_a_retention_of_their_own_are_taken_over(kafka: KafkaSetting
     name = kafka.topic(INTAKE)
     entry = ConfigEntry("retention.ms", "2592000000", incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ResourceType.TOPIC, name, incremental_configs=[entry])
-    for future in AdminClient(kafka.librdkafka()).incremental_alter_configs([resource]).values():
+    admin = AdminClient(kafka.librdkafka())  # kept while it works: without it the answer is lost
+    for future in admin.incremental_alter_configs([resource]).values():
         future.result()
     with pytest.raises(WrongTopics, match=r"retention\.ms=2592000000"):
         provision(kafka, create=False)
