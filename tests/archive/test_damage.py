@@ -1,9 +1,6 @@
-"""Damage of each kind, planted in each copy of the record: `verify` names the first bad event and what is wrong."""
+"""Damage planted in the state and in read models: `verify` names it, and what is wrong."""
 
 from __future__ import annotations
-
-from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import orjson
 import psycopg
@@ -16,28 +13,21 @@ from projections.generations import listed
 from projections.rebuild import AnotherRebuild, Rebuild
 from projections.sources import KafkaSource
 from streams.agents import state_codec
-from streams.archive.checkpoints import Verifier
 from streams.archive.deciding import Deciding
-from streams.archive.reading import Archive
 from streams.archive.settings import TOPICS
 from streams.archive.snapshots import read_state
-from streams.archive.verifying import Verification, Verified
-from streams.codec import cloudevents
-from streams.domain import chain
-from streams.domain.checking import Damage
+from streams.archive.verifying import Verification
 from streams.domain.incident import Incident
 from streams.runtime.partition import POSITION
 from streams.runtime.partitioning import partition_of
 from streams.runtime.settings import DatabaseSettings, KafkaSettings
-from tests.archive.conftest import SIGNING, MakeArchiver, contents, database_settings, decide_here
-from tests.harness.kafka import own_topics
-from tests.harness.record import StoredRecord, read_topic, signals
+from tests.archive.conftest import contents, database_settings, decide_here
+from tests.harness.record import signals
 from tests.projections.rebuilding import Quiet, projecting, wait_projected
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
-INTAKE, EVENTS, _, _ = TOPICS
+EVENTS = TOPICS[1]
 TENANT = "tenant-1"
-Plant = Callable[[list[StoredRecord]], Sequence[StoredRecord]]
 
 
 @pytest.fixture
@@ -52,93 +42,6 @@ def whole(kafka: KafkaSettings, database: DatabaseSettings) -> None:
     expected = sum(map(len, contents(kafka, EVENTS).values()))
     with connect(database, "owner", name="test", autocommit=True) as owner, projecting(kafka, database):
         wait_projected(owner, expected)
-
-
-def copied(source: KafkaSettings, target: KafkaSettings, plant: Plant) -> None:
-    """The events of a record as somebody who can write to Kafka would have them; state and intake are the same."""
-    producer = Producer(target.librdkafka())
-    for topic in (INTAKE, EVENTS, "orchestrator-state"):
-        records = list(read_topic(source, topic))
-        mine = [one for one in records if one.key == TENANT.encode()]
-        kept = [*(one for one in records if one not in mine), *plant(mine)] if topic == EVENTS else records
-        for one in kept:
-            value, headers = one.value, list(one.headers)
-            name = target.topic(topic)
-            producer.produce(name, value, one.key, one.partition, headers=headers, timestamp=one.timestamp)
-    assert producer.flush(30) == 0
-
-
-def edited(records: list[StoredRecord]) -> Sequence[StoredRecord]:
-    """Data of the fifth event is another, with a digest and a hash that fit."""
-    envelope, _, _ = cloudevents.decode_headers(records[4].headers)
-    value = (records[4].value or b"").replace(b"latency", b"LATENCY")
-    assert value != records[4].value
-    forged = replace(envelope, datadigest=chain.digest(envelope.datasalt, value))
-    forged = chain.sealed(forged)
-    new = {"ce_datadigest": forged.datadigest.encode(), "ce_hash": forged.hash.encode()}
-    headers = tuple((name, new.get(name, old)) for name, old in records[4].headers)
-    return [*records[:4], replace(records[4], value=value, headers=headers), *records[5:]]
-
-
-def deleted(records: list[StoredRecord]) -> Sequence[StoredRecord]:
-    return [*records[:4], *records[5:]]
-
-
-def swapped(records: list[StoredRecord]) -> Sequence[StoredRecord]:
-    return [*records[:4], records[5], records[4], *records[6:]]
-
-
-def truncated(records: list[StoredRecord]) -> Sequence[StoredRecord]:
-    return records[:-2]
-
-
-def rewritten(records: list[StoredRecord]) -> Sequence[StoredRecord]:
-    """The last event is another, and nothing follows that would name its hash."""
-    envelope, _, _ = cloudevents.decode_headers(records[-1].headers)
-    forged = chain.sealed(replace(envelope, causationid="somebody-else", hash=""))
-    new = {"ce_causationid": b"somebody-else", "ce_hash": forged.hash.encode()}
-    headers = tuple((name, new.get(name, old)) for name, old in records[-1].headers)
-    return [*records[:-1], replace(records[-1], headers=headers)]
-
-
-def test_each_kind_of_damage_of_the_log_is_named(
-    kafka: KafkaSettings,
-    kafka_settings: KafkaSettings,
-    database: DatabaseSettings,
-    make_archiver: MakeArchiver,
-    archive: Archive,
-) -> None:
-    whole(kafka, database)
-    make_archiver().round(final=True)
-    sound = verified(kafka, database, archive)
-    assert sound.whole, (sound.problems, sound.damage)
-    assert parts(verified(kafka, database, archive, jobs=2)) == parts(sound)
-    first = {"edited": 5, "deleted": 5, "swapped": 5, "truncated": 0, "rewritten": 0}
-    for plant in (edited, deleted, swapped, truncated, rewritten):
-        target = own_topics(kafka_settings)
-        copied(kafka, target, plant)
-        found = verified(target, database, archive)
-        damage = [one for one in found.damage if one.tenant == TENANT]
-        assert [one.kind for one in damage] == [plant.__name__], damage
-        assert_first(damage[0], first[plant.__name__])
-        assert [one for one in found.damage if one.tenant != TENANT] == []
-        assert any("archive" in problem for problem in found.problems), "the archive says otherwise"
-        if plant is not swapped:  # each row is that of its event, whatever their order in the log
-            assert any("PostgreSQL" in problem for problem in found.problems), "the rows say otherwise"
-
-
-def assert_first(damage: Damage, tenantsequence: int) -> None:
-    """The first bad event is the one that was planted."""
-    assert not tenantsequence or damage.tenantsequence == tenantsequence
-    assert damage.where
-
-
-def parts(found: Verified) -> tuple[object, ...]:
-    return found.events, found.tenants, found.checkpoints, found.erased, found.problems, found.damage
-
-
-def verified(kafka: KafkaSettings, database: DatabaseSettings, archive: Archive, jobs: int = 1) -> Verified:
-    return Verification(kafka, database, archive, Verifier(SIGNING)).run(jobs=jobs)
 
 
 def test_damage_of_the_state_is_named(kafka: KafkaSettings, database: DatabaseSettings) -> None:
