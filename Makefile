@@ -80,7 +80,7 @@ check: setup ## Format, lint, types, import directions, catalogue: seconds, no s
 
 .PHONY: test
 test: check ## Everything that CI runs: check, then the tests (ARGS="-k word" for some, FAULTS=1: with whole-stack kills)
-	@$(BIN)/pytest -n $(or $(PROCESSES),3) --dist loadfile --no-loadscope-reorder $(if $(filter 1,$(FAULTS)),,-m "not faults") $(ARGS)
+	@$(BIN)/pytest -n $(or $(PROCESSES),3) --dist loadfile $(if $(filter 1,$(FAULTS)),,-m "not faults") $(ARGS)
 
 .PHONY: format
 format: setup ## Rewrite the code as the formatter and the fixable lints want it

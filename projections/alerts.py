@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
-import psycopg
-
 from projections.base import Record, bounded, instant
 from projections.connections import Connection
 from projections.decoding import jsonb
@@ -183,10 +181,11 @@ def final(found: Iterable[Row]) -> list[Row]:
 
 
 _MOVE = "UPDATE {} SET incident_id = %s WHERE tenant_id = %s AND incident_id = %s"
+_MOVE_SOME = _MOVE + " AND alert_key = ANY (%s)"
 
 
 class Alerts:
-    """Writes ``alerts``; the alerts of an incident that is merged move to the one it is merged into."""
+    """Writes ``alerts``; those of an incident that is merged or split move to the other one."""
 
     name = "alerts"
     topic: Topic = "incident-events"
@@ -198,33 +197,34 @@ class Alerts:
         self.tables = (f"read_data.alerts_g{generation}",)
         self._staging = Staging(self.tables[0], COLUMNS, _REPLACES)
         self._move = _MOVE.format(self.tables[0]).encode()
+        self._move_some = _MOVE_SOME.format(self.tables[0]).encode()
 
     def prepare(self, connection: Connection) -> None:
         """Create the temporary table."""
         self._staging.prepare(connection)
 
     def apply(self, connection: Connection, records: Sequence[Record]) -> int:
-        """Insert what is new, then carry out the merges in their order.
-
-        Nothing joins an incident once it is merged, so that the merges of a batch can follow all of its alerts.
-        """
-        written = self._staging.load(connection, final(row for record in records for row in rows(record)))
-        self._carry_out_merges(connection, records)
-        return written
-
-    def _carry_out_merges(self, connection: Connection, records: Sequence[Record]) -> None:
+        """Insert what is new and move what has moved, in the order of the record."""
+        written, waiting = 0, list[Row]()
         for record in records:
-            if isinstance(record.data, events.Merged) and record.data.role == "source":
-                envelope = record.envelope
-                connection.execute(self._move, (record.data.other, envelope.tenantid, envelope.subject))
+            waiting.extend(rows(record))
+            data, envelope = record.data, record.envelope
+            if not isinstance(data, events.Merged | events.Split) or data.role != "source":
+                continue
+            written += self._load(connection, waiting)
+            waiting.clear()
+            moved = (data.other, envelope.tenantid, envelope.subject)
+            if isinstance(data, events.Split):
+                keys = [bounded(alert.alert_key) for alert in data.alerts]
+                connection.execute(self._move_some, (*moved, keys))
+            else:
+                connection.execute(self._move, moved)
+            self._staging.clear(connection)
+        return written + self._load(connection, waiting)
+
+    def _load(self, connection: Connection, waiting: list[Row]) -> int:
+        return self._staging.load(connection, final(waiting))
 
     def fill(self, connection: Connection, records: Sequence[Record]) -> int:
-        """As ``apply``; rows are appended straight away unless one of them is there already, which is rare."""
-        found = final(row for record in records for row in rows(record))
-        try:
-            with connection.transaction():
-                written = self._staging.append(connection, found)
-        except psycopg.errors.UniqueViolation:
-            written = self._staging.load(connection, found)
-        self._carry_out_merges(connection, records)
-        return written
+        """As ``apply``: later events change earlier rows."""
+        return self.apply(connection, records)

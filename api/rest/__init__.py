@@ -10,6 +10,7 @@ from api.rest import (
     health,
     incidents,
     operations,
+    rules,
     streams,
     tokens,
 )
@@ -23,5 +24,6 @@ ROUTERS = (
     operations.router,
     connectors.router,
     configuration.router,
+    rules.router,
     tokens.router,
 )

@@ -43,7 +43,7 @@ def due(kafka: KafkaSettings, log: PartitionReader, manifest: Manifest, before: 
     """
     topic = kafka.topic(manifest.topic)
     first, _ = log.bounds(topic, manifest.partition)
-    old = log.offset_at(topic, manifest.partition, before)
+    old = log.start_at(topic, manifest.partition, before)
     wanted = min(old, manifest.position)
     if wanted > first and manifest.topic not in _NO_READER:
         wanted = min(wanted, reached(kafka, manifest.topic, manifest.partition, passed))
