@@ -70,6 +70,10 @@ sync-proof: setup ## Random interleavings of both sides of a ticket, each checke
 bench: setup ## Measure on this machine (ONLY=accept,visible QUICK=1): a table, bench/results/<date>.md, one JSON line
 	@$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY)) $(if $(filter 1,$(QUICK)),--quick) $(ARGS)
 
+.PHONY: bench-peers
+bench-peers: setup ## The same storm against Alertmanager (from Debian: prometheus-alertmanager) and ours
+	@$(BIN)/python -m bench.peers $(ARGS)
+
 .PHONY: check
 check: setup ## Format, lint, types, import directions, catalogue: seconds, no servers
 	@$(BIN)/ruff format --check .
