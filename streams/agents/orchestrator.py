@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
 import structlog
 
@@ -41,6 +42,8 @@ class Orchestrator:
         self._settings = settings
         self._partition = partition
         self._state = PartitionState(holds=conditions.holds)
+        self.erased: dict[str, str] = {}
+        """For deciding again: the recorded digests of events whose data was erased, by event id."""
 
     def reset(self) -> None:
         """Forget the state."""
@@ -54,7 +57,7 @@ class Orchestrator:
 
     def turn(self, first: int, last: int) -> Turn:
         """Begin a batch."""
-        return OrchestratorTurn(self._settings, self._state, f"{self._partition}:{first}:{last}")
+        return OrchestratorTurn(self._settings, self._state, f"{self._partition}:{first}:{last}", self.erased)
 
     def committed(self) -> None:
         """Forget how to take the batch back."""
@@ -68,10 +71,12 @@ class Orchestrator:
 class OrchestratorTurn:
     """One batch of the intake (a ``runtime.ports.Turn``)."""
 
-    def __init__(self, settings: KafkaSettings, state: PartitionState, span: str) -> None:
+    def __init__(
+        self, settings: KafkaSettings, state: PartitionState, span: str, erased: Mapping[str, str] | None = None
+    ) -> None:
         self._settings = settings
         self._state = state
-        self._batch = Batch(state, span)
+        self._batch = Batch(state, span, erased)
         self._dead_letters: list[Write] = []
         self._refused_commands: list[tuple[str, outputs.CommandRejected]] = []
         self._outcomes: Counter[str] = Counter()

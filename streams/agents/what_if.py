@@ -166,6 +166,7 @@ class Run:
                 | commands.ChangeRuleSet()
                 | commands.ApplyRules()
                 | commands.Release()
+                | commands.Erase()
                 | TicketObserved()
                 | RecordTicket()
                 | LinkTicket()

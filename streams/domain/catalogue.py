@@ -58,6 +58,7 @@ CATALOGUE: tuple[MessageSpec, ...] = (
     _command("fire_timer", commands.FireTimer),
     _command("record_effect", commands.RecordEffect),
     _command("release", commands.Release),
+    _command("erase", commands.Erase),
     _command("record_ticket", RecordTicket),
     _command("link_ticket", ticket_commands.LinkTicket),
     _command("unlink_ticket", ticket_commands.UnlinkTicket),
