@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from streams.domain import alerts, chain, events, routing
+from streams.domain import alerts, chain, events, outputs, routing
 from streams.domain.catalogue import TYPE_OF
 from streams.domain.envelope import Envelope, derive_id, record_source, rfc3339
 from streams.domain.incident import Incident
@@ -43,8 +43,8 @@ class Sealed:
     """Everything that a batch writes, beside the changed items of the state."""
 
     recorded: list[Recorded]
-    intents: list[tuple[str, events.Intent]]
-    results: list[tuple[str, events.CommandResult]]
+    intents: list[tuple[str, outputs.Intent]]
+    results: list[tuple[str, outputs.CommandResult]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,10 +272,10 @@ def _complete(state: TenantState, answer: _Answer, last: Envelope | None) -> _An
     return replace(answer, outcome=outcome)
 
 
-def _result(command_id: str, outcome: Outcome) -> events.CommandResult:
+def _result(command_id: str, outcome: Outcome) -> outputs.CommandResult:
     if outcome.reason:
-        return events.CommandRejected(command_id, outcome.reason, outcome.detail, outcome.incident_id)
-    return events.CommandAccepted(
+        return outputs.CommandRejected(command_id, outcome.reason, outcome.detail, outcome.incident_id)
+    return outputs.CommandAccepted(
         command_id=command_id,
         incident_id=outcome.incident_id,
         number=outcome.number,

@@ -9,7 +9,7 @@ import builtins
 from dataclasses import dataclass
 from typing import Literal
 
-from streams.domain import commands, events, signals, ticket_commands, ticket_events
+from streams.domain import commands, events, outputs, signals, ticket_commands, ticket_events
 from streams.domain.tickets import TICKET_OBSERVED, RecordTicket, TicketObserved
 
 Topic = Literal["incident-intake", "incident-events", "outbox-intents", "command-results"]
@@ -99,9 +99,9 @@ CATALOGUE: tuple[MessageSpec, ...] = (
     _event("provider.conflict_resolved", ticket_events.ConflictResolved),
     _event("intake.refused", events.IntakeRefused),
     _event("configured", events.Configured),
-    MessageSpec(INTENT, events.Intent, ("outbox-intents",)),
-    MessageSpec("com.incidents.command.accepted.v1", events.CommandAccepted, ("command-results",)),
-    MessageSpec("com.incidents.command.rejected.v1", events.CommandRejected, ("command-results",)),
+    MessageSpec(INTENT, outputs.Intent, ("outbox-intents",)),
+    MessageSpec("com.incidents.command.accepted.v1", outputs.CommandAccepted, ("command-results",)),
+    MessageSpec("com.incidents.command.rejected.v1", outputs.CommandRejected, ("command-results",)),
 )
 
 BY_TYPE = {spec.type: spec for spec in CATALOGUE}

@@ -7,7 +7,7 @@ from hashlib import blake2b
 from typing import Literal
 
 from streams.domain import alerts, commands, events, families, regrouping, ticketing
-from streams.domain import incident as incidents
+from streams.domain import incident_decisions as incidents
 from streams.domain.chain import tenant_salt
 from streams.domain.configuring import configure
 from streams.domain.describing import described
