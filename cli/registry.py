@@ -49,6 +49,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("torture", "cli.torture:command", DATA),
     Command("token", "cli.token:app", DATA),
     Command("rules", "cli.rules:app", DATA),
+    Command("sync", "cli.sync:app", DATA),
     Command("what-if", "cli.what_if:command", USE),
     Command("demo", "cli.demo:command", USE),
     Command("send", "cli.send:command", USE),

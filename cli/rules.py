@@ -81,32 +81,16 @@ def publish(
     as_json: AsJson = False,
 ) -> None:
     """Make a rule set the tenant's own, once its tests pass; it counts for every signal from then on."""
-    import getpass
-    import uuid
-
+    from cli.commanding import actor, send
     from cli.errors import CommandError
     from cli.output import print_json
-    from infra.local.environment import apply
     from streams.agents.rule_tests import failed as failing
-    from streams.domain.catalogue import TYPE_OF
-    from streams.domain.envelope import Envelope
-    from streams.domain.events import CommandRejected
-    from streams.runtime.commanding import NoAnswer, carry_out
-    from streams.runtime.settings import KafkaSettings
 
     found = read_file(file)
     if failed := failing(found):
         raise CommandError(f"not published, its tests fail: {', '.join(failed)}")
-    apply()
-    command = found.command(f"user:{getpass.getuser()}")
-    # A new command each time: going back to a former version within a day must not be answered with its first outcome.
-    envelope = Envelope(str(uuid.uuid4()), "/cli", TYPE_OF[type(command)], tenant)
-    try:
-        result = carry_out(KafkaSettings(), envelope, command, timeout)
-    except NoAnswer as error:
-        raise CommandError(str(error)) from error
-    if isinstance(result, CommandRejected):
-        raise CommandError(f"rejected: {result.reason}: {result.detail}")
+    command = found.command(actor())
+    send(tenant, command, timeout)
     shown = {"tenant": tenant, "name": command.name, "version": command.version}
     if as_json:
         print_json(shown)

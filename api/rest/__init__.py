@@ -11,6 +11,7 @@ from api.rest import (
     incidents,
     operations,
     streams,
+    tickets,
     tokens,
 )
 
@@ -23,5 +24,6 @@ ROUTERS = (
     operations.router,
     connectors.router,
     configuration.router,
+    tickets.router,
     tokens.router,
 )

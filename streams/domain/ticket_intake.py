@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from streams.domain import ticket_events as said
 from streams.domain.errors import Reason, Rejected
 from streams.domain.mapping import TicketMapping
-from streams.domain.ticket_link import TicketLink, with_field
+from streams.domain.ticket_link import TicketLink, marked, with_field
 from streams.domain.ticket_results import TicketResults
 from streams.domain.ticket_sync import TicketSync
 from streams.domain.tickets import RecordTicket, TicketObserved
-
-_MARKER = "inc-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +47,7 @@ class TicketIntake:
     def _link_of(self, seen: TicketObserved) -> TicketLink | None:
         state = self.sync.state
         key = state.ticket_index.by_external.get((seen.integration_id, seen.external_id))
-        if key is None and seen.marker.startswith(_MARKER):
-            key = seen.marker.removeprefix(_MARKER)
+        key = key or marked(seen.marker)
         link = state.tickets.get(key) if key else None
         return link if link is not None and link.integration_id == seen.integration_id else None
 

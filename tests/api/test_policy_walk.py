@@ -39,6 +39,9 @@ BODIES = {
     "/api/v1/incidents/{incident_id}/severity": {"severity": "SEV-1"},
     "/api/v1/incidents/{incident_id}/notes": {"text": "x"},
     "/api/v1/incidents/{incident_id}/merge": {"into": "INC-1"},
+    "/api/v1/incidents/{incident_id}/tickets": {"integration_id": "i"},
+    "/api/v1/incidents/{incident_id}/tickets/{ticket_id}/resolution": {"external_field": "state", "side": "ours"},
+    "/api/v1/integrations/{integration_id}/mapping": {"mapping": {}},
     "/api/v1/alerts/lookup": {"items": [{"source": "s", "id": "i"}]},
     "/api/v1/subscriptions/{subscription_id}": {"connector": "c", "integration_id": "i", "actions": {}},
     "/api/v1/preferences": {},
@@ -78,6 +81,8 @@ def test_every_route_asks(refusing: httpx.Client, method: str, path: str) -> Non
         incident_id="0b9c7c5e-3f55-5a53-9c0f-7f1f5e6a1c11",
         subscription_id="s",
         token_id="t",
+        ticket_id="t",
+        integration_id="i",
         command_id="0b9c7c5e-3f55-5a53-9c0f-7f1f5e6a1c11",
     )
     body = BODIES.get(path, {}) if method != "GET" else None
