@@ -22,6 +22,9 @@ PATIENCE_S = 60.0
 QUIET_S = 8.0
 """Longer than two rounds of the poller."""
 
+CLOCK_S = 2.0
+"""Longer than ServiceNow's clock takes to tell two edits apart."""
+
 EDITS = 20
 POLICIES = ("internal_wins", "external_wins", "most_recent_allowed", "manual", "state_machine")
 CONFLICT = "com.incidents.provider.conflict_detected.v1"
@@ -113,6 +116,7 @@ class Play:
         self._tell("somebody here changes the description, which ServiceNow owns (external_wins)")
         await self._api.edit(self._incident, {"description": "only card payments"})
         await self._decided("external_wins")
+        await asyncio.sleep(CLOCK_S)
         self._tell("somebody at ServiceNow raises the urgency, later than anybody here (most_recent_allowed)")
         await self._edit_servicenow(urgency="1")
         await self._decided("most_recent_allowed")
