@@ -31,13 +31,13 @@ prerequisites:
 
 $(READY): pyproject.toml requirements-dev.lock | prerequisites
 	@echo "setting up $(VENV) from requirements-dev.lock"
-	@"$(PYTHON)" -m venv --clear $(VENV)
+	@[ -x $(BIN)/pip ] || "$(PYTHON)" -m venv --clear $(VENV)
 	@$(BIN)/pip install --quiet --require-hashes -r requirements-dev.lock
 	@$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
 .PHONY: setup
-setup: $(READY) ## Make the virtual environment (only when a lock file has changed)
+setup: $(READY) ## Make the virtual environment, or bring it to what the lock file names
 
 .PHONY: up
 up: setup ## Start Kafka, PostgreSQL and the S3 server of this folder
@@ -69,6 +69,10 @@ torture: setup ## Kills, pauses and cuts under load (STEPS=100 SEED=1 BROKERS=1 
 .PHONY: sync-proof
 sync-proof: setup ## Random interleavings of both sides of a ticket, each checked at rest (N=10000 SEED=1)
 	@$(BIN)/python -m tests.sync.prove $(or $(N),10000) $(or $(SEED),1)
+
+.PHONY: bench
+bench: setup ## Measure on this machine (ONLY=accept,visible QUICK=1): a table, bench/results/<date>.md, one JSON line
+	@$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY)) $(if $(filter 1,$(QUICK)),--quick) $(ARGS)
 
 .PHONY: check
 check: setup ## Format, lint, types, import directions, catalogue: seconds, no servers

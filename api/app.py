@@ -20,6 +20,7 @@ from api.database import Database
 from api.dependencies import Api
 from api.graphql.router import graphql_router
 from api.ingest.dependencies import IngestDependencies
+from api.ingest.routes import Door
 from api.ingest.routes import routes as ingest_routes
 from api.live.checkpoints import CHECKPOINTS, Notifications
 from api.live.fanout import Fanout
@@ -67,7 +68,8 @@ def create_app(settings: ApiSettings, backends: Backends, *, decision_point: Dec
         async with running(settings, backends, decision_point) as api:
             app.state.api = api
             async with ingest(api, backends) as dependencies:
-                app.router.routes.extend(ingest_routes(dependencies))
+                app.state.ingest_routes = ingest_routes(dependencies)
+                app.router.routes.extend(app.state.ingest_routes)  # what the door does not take is answered as ever
                 yield
 
     app = FastAPI(
@@ -86,6 +88,7 @@ def create_app(settings: ApiSettings, backends: Backends, *, decision_point: Dec
     describe(app)
     errors.install(app)
     app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
+    app.add_middleware(Door)
     app.add_middleware(Measured)
     return app
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator
@@ -11,6 +12,9 @@ from fastapi import FastAPI
 
 from api.dependencies import Api
 from api.settings import ApiSettings
+
+_ANSWER_S = 1.0
+"""How long an answer takes at most, once it is known."""
 
 
 class Server(uvicorn.Server):
@@ -37,10 +41,16 @@ class Server(uvicorn.Server):
         return bool(self.failure) or await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop accepting, end the streams, let requests finish."""
+        """Stop accepting, end the streams, let requests finish.
+
+        What still waits for Kafka a second before the end is answered 503: uvicorn would cancel it and answer 500.
+        """
         app = self.config.app
         if isinstance(app, FastAPI) and hasattr(app.state, "api"):
-            app.state.api.live.fanout.stop()
+            parts: Api = app.state.api
+            parts.live.fanout.stop()
+            before_the_end_s = max(0.0, parts.settings.graceful_stop_s - _ANSWER_S)
+            asyncio.get_running_loop().call_later(before_the_end_s, parts.producer.give_up)
         await super().shutdown(sockets)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from itertools import groupby
@@ -13,6 +12,7 @@ from projections.connections import Connection
 from streams.domain.catalogue import Topic
 from streams.domain.envelope import Envelope
 from streams.domain.errors import IncidentsError
+from streams.domain.records import dataclass
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_MS, _LAST_MS = -62_135_596_800_000, 253_402_300_799_999

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import MutableMapping
-from dataclasses import dataclass
 from datetime import datetime
 
 from projections.base import bounded, instant
 from streams.domain import events
+from streams.domain.records import dataclass
 
 COLUMNS = {
     "tenant_id": "text",

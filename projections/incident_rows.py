@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +10,7 @@ from projections.decoding import jsonb
 from streams.domain import events
 from streams.domain.envelope import Envelope
 from streams.domain.incident import Incident, Relative, evolve
+from streams.domain.records import dataclass
 
 COLUMNS = {
     "tenant_id": "text",

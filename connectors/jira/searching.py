@@ -7,9 +7,11 @@ from typing import Any, Final
 
 from connectors.jira.calls import Site, not_gone
 from connectors.jira.inbound import note_of
-from connectors.jira.issues import MARKED, SYNCED, asked, ticket_of
+from connectors.jira.issues import SYNCED, asked, ticket_of
 from connectors.kit.http import Answer
 from connectors.kit.intake import as_object
+from connectors.kit.markers import is_ticket_marker_of
+from connectors.kit.outcome import PermanentFailure
 from connectors.kit.tickets import Cursor, Failure, Note, Page, Ticket
 
 _FROM_NOW_MS = 3_600_000
@@ -60,21 +62,30 @@ async def changed(site: Site, cursor: Cursor, limit: int, now: int) -> Page | Fa
     since = cursor if cursor.updated_at else Cursor(now - _FROM_NOW_MS, began=cursor.began)
     began = since.began or since.updated_at
     minutes = max(1, (now - since.updated_at) // _MINUTE_MS + 2)
-    jql = f'labels = "{SYNCED}" AND updated >= "-{minutes}m" ORDER BY updated ASC, key ASC'
+    place_ = f'project = "{quoted(site.config.project)}" AND labels = "{SYNCED}"'
+    jql = f'{place_} AND updated >= "-{minutes}m" ORDER BY updated ASC, key ASC'
     tickets: list[Ticket] = []
     notes: list[Note] = []
+    is_last = True
     async for answer in _pages(site, jql):
         if not isinstance(answer, Answer):
             return answer
         for issue in _issues(answer):
             ticket = ticket_of(site.config, issue, site.integration.integration_id)
-            if ticket is None or not ticket.marker.startswith(MARKED) or place(ticket) <= _start(since):
+            if ticket is None or not _is_ours(site, ticket) or place(ticket) <= _start(since):
                 continue
             if len(tickets) == limit:
                 return Page(tickets, _after(tickets, since, began), is_last=False, notes=notes)
             tickets.append(ticket)
             notes += _notes(ticket, issue, began)
-    return Page(tickets, _after(tickets, since, began), is_last=True, notes=notes)
+        is_last = not _next_page(answer)
+    if not is_last and not tickets:
+        return PermanentFailure("more issues changed in the same minutes than can be read")
+    return Page(tickets, _after(tickets, since, began), is_last, notes=notes)
+
+
+def _is_ours(site: Site, ticket: Ticket) -> bool:
+    return is_ticket_marker_of(site.integration.integration_id, ticket.marker)
 
 
 async def _pages(site: Site, jql: str) -> AsyncIterator[Answer | Failure]:
@@ -82,9 +93,13 @@ async def _pages(site: Site, jql: str) -> AsyncIterator[Answer | Failure]:
     for _ in range(_MAX_PAGES):
         answer = await _search(site, jql, _AT_ONCE, token, "comment")
         yield answer
-        token = str(as_object(answer.json()).get("nextPageToken") or "") if isinstance(answer, Answer) else ""
+        token = _next_page(answer) if isinstance(answer, Answer) else ""
         if not token:
             return
+
+
+def _next_page(answer: Answer) -> str:
+    return str(as_object(answer.json()).get("nextPageToken") or "")
 
 
 def place(ticket: Ticket) -> tuple[int, int]:

@@ -6,7 +6,7 @@ A connector implements those that its provider has; what it lacks is ``None`` in
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from connectors.kit.http import ProviderHttp
@@ -14,6 +14,7 @@ from connectors.kit.outcome import LookUp, Outcome
 from streams.domain.envelope import Envelope
 from streams.domain.errors import IncidentsError
 from streams.domain.events import Intent
+from streams.domain.records import dataclass
 from streams.domain.signals import ProviderIngested, Signal
 from streams.domain.tickets import TicketObserved
 

@@ -15,8 +15,15 @@ from streams.domain.tickets import TICKET_OBSERVED, TicketObserved
 _YEARS_MS = (0, 253_402_300_799_999)  # 1970 to 9999, what RFC 3339 can write and PostgreSQL can hold
 
 
+def _is_ascii(part: str | bytes) -> bool:
+    return type(part) is str and part.isascii()
+
+
 def digest(*parts: str | bytes) -> str:
     """A derived delivery id: SHA-256 over the parts, each preceded by its length in bytes."""
+    if all(map(_is_ascii, parts)):
+        text = "".join([f"{len(part)}:{part}" for part in parts])  # type: ignore[str-bytes-safe]  # only texts are here
+        return hashlib.sha256(text.encode()).hexdigest()
     data = [part.encode() if isinstance(part, str) else part for part in parts]
     return hashlib.sha256(b"".join([b"%d:%b" % (len(part), part) for part in data])).hexdigest()
 

@@ -44,12 +44,17 @@ def mapping(value: Any, limit: int = LABEL_CHARACTERS) -> dict[str, str]:
     """A provider's labels or links, cut to ``limit`` characters each; the first ``LABEL_COUNT`` by name, if more."""
     if not isinstance(value, Mapping):
         return {}
+    if _fits(value, limit):
+        return dict(value)
     items = value.items() if len(value) <= LABEL_COUNT else sorted(value.items())[:LABEL_COUNT]
-    return {_short(key, NAME_CHARACTERS): _short(entry, limit) for key, entry in items}
+    return {text(key, NAME_CHARACTERS): text(entry, limit) for key, entry in items}
 
 
-def _short(value: Any, limit: int) -> str:
-    """As ``text``, with the usual case first: this runs for every label of every alert."""
-    if type(value) is str and len(value) <= limit and "\0" not in value:
-        return value
-    return text(value, limit)
+def _fits(value: Mapping[Any, Any], limit: int) -> bool:
+    """Whether nothing has to be cut or replaced, judged by all texts together: so it is with most, at little cost."""
+    try:
+        names, texts = "".join(value), "".join(value.values())
+    except TypeError:
+        return False
+    fits = len(value) <= LABEL_COUNT and len(names) <= NAME_CHARACTERS and len(texts) <= limit
+    return fits and "\0" not in names and "\0" not in texts

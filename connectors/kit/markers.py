@@ -12,6 +12,11 @@ def marker(key: str) -> str:
     return f"[incidents:{key}]"
 
 
+def is_ticket_marker_of(integration_id: str, mark: str) -> bool:
+    """Whether a ticket's marker is one of this integration: others may share the account's view of the provider."""
+    return mark.endswith(f"-{integration_id}")
+
+
 def has_marker(text: str) -> bool:
     """Whether a note ends with a marker of ours (then it must not come back as a note: echo)."""
     return _MARKER.search(text) is not None

@@ -16,8 +16,6 @@ from connectors.servicenow.records import PLATFORM, raw_time
 INCIDENT: Final = "/api/now/table/incident"
 JOURNAL: Final = "/api/now/table/sys_journal_field"
 DELETED: Final = "/api/now/table/sys_audit_delete"
-MARKED: Final = "inc-"
-"""How markers begin (ADR 0007)."""
 
 
 def record(config: ServiceNowConfig, external_id: str = "") -> str:
@@ -38,9 +36,9 @@ def with_marker(config: ServiceNowConfig, marker: str) -> str:
     return f"{INCIDENT}?{urlencode({**_shape(config), 'sysparm_query': query, 'sysparm_limit': '10'})}"
 
 
-def changed(config: ServiceNowConfig, cursor: Cursor, limit: int) -> str:
-    """Records with a marker that changed after the cursor, by time of change and id (a keyset: no page is skipped)."""
-    marked, at = f"correlation_idSTARTSWITH{MARKED}", raw_time(cursor.updated_at)
+def changed(config: ServiceNowConfig, integration_id: str, cursor: Cursor, limit: int) -> str:
+    """Records with a marker of the integration that changed after the cursor: a keyset by time of change and id."""
+    marked, at = f"correlation_idENDSWITH-{_value(integration_id)}", raw_time(cursor.updated_at)
     after = f"{marked}^sys_updated_on>={at}"
     if cursor.external_id:
         same_second = f"{marked}^sys_updated_on={at}^sys_id>{_value(cursor.external_id)}"

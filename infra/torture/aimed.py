@@ -64,7 +64,7 @@ async def _struck(arena: Arena, point: FailPoint, action: str) -> AsyncIterator[
     """Arm the point in every process of its kind, wait until one is there, and take the others back."""
     world, names = arena.world, arena.world.children.names(point.process)
     if point.name in AT_START or action == "freeze":  # somebody has to be left to take over
-        names = [arena.rng.choice(names)]
+        names = [arena.rng.choice(world.children.lasting(point.process))]
     for name in names:
         failpoints.arm(world.children.folder, name, point.name, action)
     async with _provoked(arena, point, names[0]):

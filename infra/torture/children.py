@@ -28,6 +28,7 @@ KINDS = ("worker", "projector", "dispatcher", "scheduler", "api")
 SLOTTED = frozenset({"worker", "projector"})
 """Members of a group with a place of their own in it, as `incidents run` starts them."""
 
+EXTRA = "-extra-"
 WATCH_S = 0.05
 STOP_S = 10.0
 """A graceful stop has to be done by then."""
@@ -106,12 +107,16 @@ class Children:
         """Start one more process under a name that none had before, to be removed again; its name."""
         with self._lock:
             self._extras += 1
-            return self.add(kind, f"{kind}-extra-{self._extras}")
+            return self.add(kind, f"{kind}{EXTRA}{self._extras}")
 
     def names(self, kind: str) -> list[str]:
         """The processes of a kind that are to run."""
         with self._lock:
             return [child.name for child in self._children.values() if child.kind == kind and child.wanted]
+
+    def lasting(self, kind: str) -> list[str]:
+        """Those of them that stay: no fault that is in force at the same time takes them away again."""
+        return [name for name in self.names(kind) if EXTRA not in name]
 
     def port(self, name: str) -> int:
         """Where a process serves health and metrics."""

@@ -24,11 +24,11 @@ def _flapping_fires() -> None:
 
 def _newer_state() -> None:
     """State items are written in the next format, which only such a process reads."""
-    older, newer = state_codec.FORMAT, state_codec.FORMAT + 1
+    this, newer = state_codec.FORMAT, state_codec.FORMAT + 1
     decode = state_codec.decode
 
     def decode_both(kind: str, value: bytes) -> Any:
         format_, values = orjson.loads(value)
-        return decode(kind, orjson.dumps([newer if format_ == older else format_, values]))
+        return decode(kind, orjson.dumps([this if format_ == newer else format_, values]))
 
     mock.patch.multiple("streams.agents.state_codec", FORMAT=newer, decode=decode_both).start()

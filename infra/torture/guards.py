@@ -8,15 +8,18 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from infra.torture import report
 from infra.torture.arena import Arena, Fault
 from infra.torture.faults import faults
 from infra.torture.plan import Outcome, Plan
 from infra.torture.planted import PLANTED, Planted
-from infra.torture.run import torture
+from infra.torture.run import FLOWS, torture
 
-STEPS = 2
-QUIET_S, RECOVERY_S = 30.0, 40.0
-RATE = 25.0
+STEPS = 3
+QUIET_S, RECOVERY_S = 90.0, 90.0
+RATE, REPEATED = 25.0, 0.0
+"""Nothing is sent twice: that would make good what a bug has lost."""
+
 HELD_S = 2.0
 
 
@@ -32,13 +35,19 @@ class Guarded:
         """Whether the run failed."""
         return self.outcome.violations > 0
 
+    @property
+    def by(self) -> str:
+        """What tells most: a promise that was broken before work that does not flow any more."""
+        found = report.violations(self.outcome)
+        return next((one for one in found if not one.startswith(FLOWS)), found[0] if found else "")
+
 
 def chosen(name: str) -> Sequence[Planted]:
     """The bug of that name, or all; raises ``KeyError``."""
     return PLANTED if name == "all" else [{bug.name: bug for bug in PLANTED}[name]]
 
 
-def try_out(bug: Planted, seed: int, report: Callable[[str], None]) -> Guarded:
+def try_out(bug: Planted, seed: int, say: Callable[[str], None]) -> Guarded:
     """Run with the bug planted and with the fault that brings it out."""
     kinds = _kinds(bug)
     plan = Plan(
@@ -46,13 +55,14 @@ def try_out(bug: Planted, seed: int, report: Callable[[str], None]) -> Guarded:
         seed,
         kinds,
         RATE,
+        repeated=REPEATED,
         planted=(bug.name,),
         breather_s=0.2,
         quiet_s=QUIET_S,
         recovery_s=RECOVERY_S,
         strict=False,
     )
-    return Guarded(bug, torture(plan, report))
+    return Guarded(bug, torture(plan, say))
 
 
 def _kinds(bug: Planted) -> tuple[Fault, ...]:

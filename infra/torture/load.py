@@ -59,9 +59,10 @@ class Trouble:
 
 
 class Load:
-    """An endless, seeded source of deliveries; ``finished`` are troubles of which nothing more will come."""
+    """An endless, seeded source of deliveries, of which the share ``repeated`` was sent before."""
 
-    def __init__(self, tenants: Sequence[Tenant], seed: int) -> None:
+    def __init__(self, tenants: Sequence[Tenant], seed: int, repeated: float = REPEATED) -> None:
+        self._repeated = repeated
         self._rng = random.Random(seed)  # noqa: S311  a load that can be repeated
         self._seed = seed
         self._count = 0
@@ -70,7 +71,7 @@ class Load:
 
     def next(self) -> Delivery:
         """The next delivery: now and then one that was sent before."""
-        if self._recent and self._rng.random() < REPEATED:
+        if self._recent and self._rng.random() < self._repeated:
             return self._rng.choice(self._recent)
         place = self._rng.randrange(len(self._troubles))
         trouble = self._troubles[place]

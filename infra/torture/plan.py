@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from infra.torture.arena import Fault
 from infra.torture.evidence import Finding
 from infra.torture.faults import faults
+from infra.torture.load import REPEATED
 from infra.torture.quiet import LIMIT_S as QUIET_S
 from infra.torture.waiting import LIMIT_S as RECOVERY_S
 
@@ -25,6 +26,7 @@ class Plan:
     seed: int
     kinds: tuple[Fault, ...] = field(default_factory=faults)
     rate: float = 10.0
+    repeated: float = REPEATED
     brokers: int = 1
     planted: tuple[str, ...] = ()
     breather_s: float = 0.5

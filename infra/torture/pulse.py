@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from infra.torture.ledger import Id
 
-EVERY_S = 0.1
+EVERY_S = 0.25
 
 Send = Callable[[], Awaitable[Sequence[Id]]]
 """Sends one signal of every tenant; their ids, once each got a 2xx."""
@@ -80,4 +80,4 @@ class Pulse:
                     beat.missing = (beat.missing or set()) - (wanted - left)
                     if not beat.missing:
                         beat.finish()
-            await asyncio.sleep(EVERY_S / 2)
+            await asyncio.sleep(EVERY_S)

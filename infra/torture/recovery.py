@@ -70,8 +70,12 @@ class Probes:
             )
 
     async def flow(self) -> None:
-        """A signal of every tenant is accepted, decided, projected and shown."""
-        await self._pulse.beat()
+        """A signal of every tenant is accepted, decided, projected and shown; raises ``NoRecovery``."""
+        try:
+            async with asyncio.timeout(self.limit_s):
+                await self._pulse.beat()
+        except TimeoutError as error:
+            raise NoRecovery(f"no signal came through within {self.limit_s:.0f} s") from error
 
     async def effect(self) -> None:
         """A person's note arrives at PagerDuty."""

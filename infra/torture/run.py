@@ -28,6 +28,8 @@ from infra.torture.subscribers import Subscriber, subscribed
 from infra.torture.waiting import NoRecovery
 from infra.torture.world import World, build
 
+FLOWS = "work flows again after every fault"
+
 Report = Callable[[str], None]
 
 
@@ -59,7 +61,7 @@ def torture(plan: Plan, report: Report) -> Outcome:
 async def _play(world: World, plan: Plan, outcome: Outcome, report: Report) -> None:
     ledger = Ledger()
     replayed: dict[str, str] = {}
-    sender = Sender(world, ledger, plan.seed, plan.rate)
+    sender = Sender(world, ledger, plan.seed, plan.rate, plan.repeated)
     async with subscribed(world.tenants, world.base_url, plan.seed) as subscribers:
         try:
             async with sender.running() as client:
@@ -78,7 +80,7 @@ async def _play(world: World, plan: Plan, outcome: Outcome, report: Report) -> N
             replayed = await asyncio.to_thread(mending.replay, world)
             await until_quiet(world, subscribers, report, plan.quiet_s)
         except (NoRecovery, NotReplayed) as error:
-            stuck = Finding("work flows again after every fault")
+            stuck = Finding(FLOWS)
             stuck.add(str(error))
             outcome.findings.append(stuck)
             with suppress(NoRecovery):  # so that the invariants are not blamed for what is merely unfinished

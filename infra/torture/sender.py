@@ -13,7 +13,7 @@ import httpx
 import orjson
 
 from infra.torture.ledger import CommandSent, Id, Ledger
-from infra.torture.load import Delivery, Load, cloud_event
+from infra.torture.load import REPEATED, Delivery, Load, cloud_event
 from infra.torture.tenants import Tenant
 from infra.torture.world import World
 
@@ -21,7 +21,7 @@ SENDERS = 12
 PATIENCE_S = 900.0
 """How long one delivery is tried; PagerDuty tries for 48 h."""
 
-PAUSE_S = 0.2
+PAUSE_S = 0.5
 REQUEST_S = 15.0
 _UNAVAILABLE = 503
 _SERVER_ERROR = 500
@@ -30,12 +30,13 @@ _FINAL_FOR_COMMANDS = frozenset({404, 409, 412, 422})
 
 @dataclass(slots=True)
 class Sender:
-    """Everything that is sent to the world under test; ``rate`` is deliveries a second."""
+    """Everything that is sent to the world under test: ``rate`` a second, a share ``repeated`` of them again."""
 
     world: World
     ledger: Ledger
     seed: int
     rate: float = 10.0
+    repeated: float = REPEATED
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _probes: int = 0
 
@@ -129,7 +130,7 @@ class Sender:
         return None
 
     async def _feed(self, queue: asyncio.Queue[Delivery]) -> None:
-        load = Load(self.world.tenants, self.seed)
+        load = Load(self.world.tenants, self.seed, self.repeated)
         while not self._stopping.is_set():
             await queue.put(load.next())
             await self._pause(1 / self.rate)

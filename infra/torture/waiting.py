@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 LIMIT_S = 300.0
 """What is longer hangs; how long it took is told in any case."""
 
-POLL_S = 0.1
+POLL_S = 0.25
 
 Look = Callable[[], Awaitable[bool]]
 

@@ -10,13 +10,14 @@ import io
 import typing
 from collections.abc import Callable
 from functools import cache
-from operator import attrgetter, itemgetter
+from operator import itemgetter
 from typing import Any
 
 import fastavro
 import orjson
 
 import schemas
+from streams.codec.binary import compile_writer
 from streams.domain.catalogue import BY_TYPE, TYPE_OF
 from streams.domain.errors import InvalidEvent, UnknownSchema
 
@@ -41,25 +42,6 @@ def data_schema(type_: str, number: int) -> str:
 @cache
 def _readable() -> dict[str, tuple[str, int]]:
     return {data_schema(t, n): (t, n) for t in schemas.types() for n in schemas.versions(t)}
-
-
-@cache
-def _to_dict(data: type) -> Callable[[Any], dict[str, Any]]:
-    """A function from an instance to what fastavro writes; only nested records need more than their attributes."""
-    names = tuple(field.name for field in dataclasses.fields(data))
-    get = attrgetter(*names) if len(names) > 1 else lambda instance: (getattr(instance, names[0]),)
-    nested = _nested(data)
-    if not nested:
-        return lambda instance: dict(zip(names, get(instance), strict=True))
-
-    def convert(instance: Any) -> dict[str, Any]:
-        record = dict(zip(names, get(instance), strict=True))
-        for name, item in nested.items():
-            to_dict = _to_dict(item)
-            record[name] = [to_dict(entry) for entry in record[name]]
-        return record
-
-    return convert
 
 
 @cache
@@ -98,10 +80,10 @@ def _from_dict(data: type) -> Callable[[dict[str, Any]], Any]:
 
 
 @cache
-def _writer(data: type) -> tuple[Any, str, Callable[[Any], dict[str, Any]]]:
+def _writer(data: type) -> tuple[Callable[[Any], bytes], str]:
     type_ = TYPE_OF[data]
     number = schemas.versions(type_)[-1]
-    return _parsed(type_, number), data_schema(type_, number), _to_dict(data)
+    return compile_writer(data, _parsed(type_, number)), data_schema(type_, number)
 
 
 def newest_schema(data: type) -> str:
@@ -112,10 +94,8 @@ def newest_schema(data: type) -> str:
 def encode(data: object) -> tuple[bytes, str]:
     """One Avro datum by the newest schema of its type, and that schema's ``dataschema``."""
     data_class: type = type(data)
-    schema, uri, to_dict = _writer(data_class)
-    buffer = io.BytesIO()
-    fastavro.schemaless_writer(buffer, schema, to_dict(data))
-    return buffer.getvalue(), uri
+    write, uri = _writer(data_class)
+    return write(data), uri
 
 
 @cache

@@ -8,10 +8,10 @@ own clock: so the grouping does not depend on the order of arrival, as long as s
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Literal, NamedTuple
 
+from streams.domain.records import dataclass
 from streams.domain.signals import Signal
 
 MINUTE_MS = 60_000

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import sha1
+
+from streams.domain.records import dataclass
 
 NAMESPACE = uuid.UUID("6f0a2f0e-2f44-5c1f-9d6a-5f3f0d5f7a11")
 """Root of every UUIDv5 that the product derives (RFC 9562 section 5.5); never changed, or ids would."""
@@ -73,6 +74,7 @@ def _second(seconds: int) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
+@lru_cache(maxsize=4096)
 def milliseconds(text: str) -> int:
     """The instant of an RFC 3339 text, in milliseconds since the epoch; digits past them are cut off.
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
+from streams.domain.records import dataclass
 from streams.domain.signals import ProviderIngested
 from streams.domain.ticket_events import TicketEvent
 

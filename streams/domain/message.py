@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from streams.domain.commands import Command
 from streams.domain.envelope import Envelope
 from streams.domain.events import Event
+from streams.domain.records import dataclass
 from streams.domain.signals import ProviderIngested, Signal
 from streams.domain.tickets import TicketObserved
 

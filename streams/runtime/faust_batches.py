@@ -17,6 +17,7 @@ import mode
 import structlog
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
+from faust.assignor.partition_assignor import PartitionAssignor
 from faust.transport.consumer import CONSUMER_FETCHING
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
@@ -124,6 +125,34 @@ class BatchConsumer(driver.Consumer):
             self.diag.unset_flag(CONSUMER_FETCHING)
 
 
+class SteadyAssignor(PartitionAssignor):
+    """As Faust's own, but the input topic is never missing.
+
+    A broker that has just started may not name it yet. Whoever leads the group then would assign nothing to anybody,
+    and that would stand until the next look at the metadata, five minutes later.
+    """
+
+    input_topic: str
+    partitions: Callable[[], int]
+
+    @classmethod
+    def _get_copartitioned_groups(cls, topics: Any, cluster: Any, subscriptions: Any) -> Any:
+        return super()._get_copartitioned_groups(
+            topics, _Known(cluster, cls.input_topic, cls.partitions()), subscriptions
+        )
+
+
+class _Known:
+    """The cluster's metadata, with what is known of one topic where they lack it."""
+
+    def __init__(self, cluster: Any, topic: str, partitions: int) -> None:
+        self._cluster, self._topic, self._partitions = cluster, topic, partitions
+
+    def partitions_for_topic(self, topic: str) -> set[int] | None:
+        known: set[int] | None = self._cluster.partitions_for_topic(topic)
+        return known or (set(range(self._partitions)) if topic == self._topic else None)
+
+
 def _message(tp: TP, part: Any, generation: int) -> ConsumerMessage:
     last = part[-1]
     return ConsumerMessage(
@@ -144,12 +173,20 @@ def _message(tp: TP, part: Any, generation: int) -> ConsumerMessage:
 
 
 def make_app(
-    settings: KafkaSettings, *, application: str, instance: str, input_topic: str, positions: Positions
+    settings: KafkaSettings,
+    *,
+    application: str,
+    instance: str,
+    input_topic: str,
+    positions: Positions,
+    partitions: Callable[[], int],
 ) -> faust.App:
     """The Faust application of a worker.
 
-    ``instance`` names the worker's slot (static membership); ``input_topic`` is the full name of what it reads.
+    ``instance`` names the worker's slot (static membership); ``input_topic`` is the full name of what it reads, and
+    ``partitions`` says how many partitions that has, once the application runs.
     """
+    assigning = {"input_topic": input_topic, "partitions": staticmethod(partitions)}
     brokers = [URL(f"kafka://{server}") for server in settings.bootstrap_servers.split(",")]
     app = faust.App(
         settings.topic_prefix + application,
@@ -174,6 +211,7 @@ def make_app(
         topic_replication_factor=1,
         reply_create_topic=False,
         web_enabled=False,
+        PartitionAssignor=type("Assignor", (SteadyAssignor,), assigning),
         key_serializer="raw",
         value_serializer="raw",
     )

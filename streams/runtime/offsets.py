@@ -33,17 +33,21 @@ def asking(settings: KafkaSettings, group: str) -> Consumer:
     )
 
 
-def wait_until_reachable(settings: KafkaSettings) -> None:
-    """Return once Kafka answers: a process that starts before it need not die and be started again, later each time."""
+def wait_for_topic(settings: KafkaSettings, topic: str) -> int:
+    """How many partitions a topic (by its full name) has, as soon as Kafka answers and names it.
+
+    A process that starts before the broker need not die for it, and be started again, later each time.
+    """
     consumer = asking(settings, "nobody")
     try:
         while True:
             try:
-                consumer.list_topics(timeout=_PROBE_S)
+                metadata = consumer.list_topics(topic, timeout=_PROBE_S).topics[topic]
             except KafkaException:
-                time.sleep(_PAUSE_S)
-            else:
-                return
+                metadata = None
+            if metadata is not None and metadata.error is None and metadata.partitions:
+                return len(metadata.partitions)
+            time.sleep(_PAUSE_S)
     finally:
         consumer.close()
 

@@ -12,13 +12,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from streams.codec.cloudevents import Headers
 from streams.domain.errors import IncidentsError, Transient
+from streams.domain.records import dataclass
 from streams.runtime.settings import KafkaSettings
 
 MAX_QUEUED_RECORDS = 100_000
@@ -103,6 +103,7 @@ class AcknowledgedProducer:
         self._away_since: float | None = time.monotonic()
         self._fatal = ""
         self._closing = False
+        self._awaited: set[asyncio.Future[None]] = set()
         self._completed: deque[tuple[asyncio.AbstractEventLoop, asyncio.Future[None], _Call]] = deque()
         self._producer = Producer(
             {
@@ -135,7 +136,18 @@ class AcknowledgedProducer:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
         self._enqueue(records, lambda call: self._completed.append((loop, future, call)))
+        self._awaited.add(future)
+        future.add_done_callback(self._awaited.discard)
         await future
+
+    def give_up(self) -> None:
+        """Whoever still waits in ``send`` gets ``BrokerUnavailable`` now: the process is about to end.
+
+        Called on the event loop; the records may still be written.
+        """
+        for future in list(self._awaited):
+            if not future.done():
+                future.set_exception(BrokerUnavailable("not acknowledged before the process had to end"))
 
     def send_and_wait(self, records: Sequence[ProducerRecord], timeout_s: float | None = None) -> None:
         """As ``send``, for processes without an event loop; ``timeout_s`` defaults to the delivery timeout."""

@@ -20,7 +20,7 @@ from faust.types import TP
 from streams.domain.errors import IncidentsError
 from streams.runtime import health, metrics
 from streams.runtime.faust_batches import make_app, make_worker
-from streams.runtime.offsets import wait_until_reachable
+from streams.runtime.offsets import wait_for_topic
 from streams.runtime.partition import Partition
 from streams.runtime.ports import Processor, Record
 from streams.runtime.settings import KafkaSettings
@@ -94,6 +94,7 @@ class Worker:
         self._watchdog = Watchdog(watch or WatchSettings(), settings, self._moving)
         self._spec = spec
         self._input = settings.topic(spec.input_topic)
+        self._partitions = 0
         self._lanes: dict[int, _Lane] = {}
         self._opening: dict[int, asyncio.Task[None]] = {}
         self._wanted: frozenset[int] = frozenset()
@@ -106,6 +107,7 @@ class Worker:
             instance=instance,
             input_topic=self._input,
             positions=self._positions,
+            partitions=lambda: self._partitions,
         )
         source = self._app.topic(
             self._input, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
@@ -120,7 +122,7 @@ class Worker:
         metrics.ORCHESTRATOR_OLDEST_UNDECIDED_SECONDS.set_function(self._oldest_s)
         if metrics_port:
             health.serve(metrics_port, self._checks)
-        wait_until_reachable(self._settings)
+        self._partitions = wait_for_topic(self._settings, self._input)
         make_worker(self._app).execute_from_commandline()
 
     def _checks(self) -> Mapping[str, str]:

@@ -5,13 +5,21 @@ from __future__ import annotations
 import base64
 import secrets
 import signal
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
+import orjson
 import pytest
 
+from api.app import Backends, create_app
+from api.server import server
+from api.settings import ApiSettings
+from streams.domain.catalogue import SIGNAL
 from streams.runtime.settings import KafkaSettings
-from tests.api.conftest import free_port, wait_until
+from tests.api.conftest import Running, free_port, wait_until
 from tests.harness.workers import environment, process
 
 pytestmark = pytest.mark.stack
@@ -36,3 +44,28 @@ def test_a_signal_ends_it_with_status_0(
         wait_until(lives, "the API answers")
         api.send_signal(number)
         assert api.wait(30) == 0, log.read_text()
+
+
+def test_a_request_that_waits_for_kafka_when_it_is_told_to_stop_is_answered_503(
+    backends: Backends, database_url: str
+) -> None:
+    """The broker takes connections and says nothing, so that the request waits for longer than the stop may take."""
+    with socket.create_server(("127.0.0.1", 0)) as silent, ThreadPoolExecutor() as pool:
+        kafka = backends.kafka.model_copy(update={"bootstrap_servers": f"127.0.0.1:{silent.getsockname()[1]}"})
+        settings = ApiSettings(port=free_port(), graceful_stop_s=2)
+        app = create_app(settings, replace(backends, kafka=kafka))
+        api = server(app, settings)
+        stopped = pool.submit(api.run)
+        wait_until(lambda: api.started, "the API answers")
+        producer = app.state.api.producer
+        producer._away_since = None  # as if the broker had been there until now
+        with Running(f"http://127.0.0.1:{settings.port}", database_url, backends).client() as client:
+            event = {"specversion": "1.0", "id": "1", "source": "/test", "type": SIGNAL, "data": {"title": "Slow"}}
+            headers = {"Content-Type": "application/cloudevents+json"}
+            answer = pool.submit(client.post, "/api/v1/events", content=orjson.dumps(event), headers=headers)
+            wait_until(lambda: bool(producer._awaited) or answer.done(), "the request waits for Kafka")
+            api.should_exit = True
+            response = answer.result(30)
+        stopped.result(60)
+    assert (response.status_code, "had to end" in response.text) == (503, True), response.text
+    assert "retry-after" in response.headers

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 from typing import Any
 
+import fastavro
 import pytest
 from cloudevents.core.bindings.kafka import KafkaMessage, from_binary, to_binary
 from cloudevents.core.formats.base import Format
@@ -13,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import schemas
-from streams.codec import avro, cloudevents
-from streams.domain.catalogue import CATALOGUE, SIGNAL
+from streams.codec import avro, binary, cloudevents
+from streams.domain.catalogue import CATALOGUE, SIGNAL, TYPE_OF
 from streams.domain.envelope import Envelope, milliseconds, rfc3339
 from streams.domain.errors import InvalidEvent, UnknownSchema
 from streams.domain.signals import Signal
@@ -156,3 +158,44 @@ def test_every_field_of_the_envelope_travels() -> None:
 
 
 UNUSED = {"traceparent", "dataclass", "dataref"}
+
+
+def with_fastavro(data: Any) -> bytes:
+    type_ = TYPE_OF[type(data)]
+    buffer = io.BytesIO()
+    fastavro.schemaless_writer(buffer, avro._parsed(type_, schemas.versions(type_)[-1]), dataclasses.asdict(data))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("data", examples(), ids=lambda data: type(data).__name__)
+def test_fastavro_writes_the_same_bytes(data: Any) -> None:
+    assert avro.encode(data)[0] == with_fastavro(data)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.builds(
+        Signal,
+        st.text(max_size=200),
+        event_time=st.integers(-(2**63), 2**63 - 1),
+        labels=st.dictionaries(st.text(max_size=100), st.text(max_size=100), max_size=5),
+        raw=st.binary(max_size=200),
+    )
+)
+def test_fastavro_writes_the_same_bytes_of_any_signal(data: Signal) -> None:
+    assert avro.encode(data)[0] == with_fastavro(data)
+
+
+def test_what_is_kept_encoded_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(binary, "_KEPT", 5)
+    binary._LONGS.clear()
+    for n in range(100):
+        data = Signal(f"title {n}", event_time=n)
+        assert avro.encode(data)[0] == with_fastavro(data)
+        assert len(binary._TEXTS) <= 5
+        assert len(binary._LONGS) <= 5
+
+
+def test_numbers_that_avro_cannot_hold_are_refused() -> None:
+    with pytest.raises(OverflowError):
+        avro.encode(Signal("t", event_time=2**63))

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
+from connectors.jira import searching
 from connectors.jira.client import JiraTickets
 from connectors.jira.config import JiraConfig, check
 from connectors.jira.documents import document, plain
@@ -356,6 +357,7 @@ async def test_changes_are_listed_by_pages_without_a_gap(system: Linked, fake: F
         clock.now += place % 3 == 2
     plain_issue = {"project": {"key": "OPS"}, "issuetype": {"name": "Task"}, "summary": "not ours"}
     fake.issues.create({"fields": plain_issue}, MIA)
+    await system.create("inc-8-int_2", summary="of another integration")
     clock.now += 2
     listed: list[str] = []
     cursor = Cursor(int(clock.now - 60) * 1000)
@@ -374,6 +376,23 @@ async def test_changes_are_listed_by_pages_without_a_gap(system: Linked, fake: F
     assert isinstance(page, Page)
     assert [one.external_key for one in page.tickets] == ["OPS-2"]
     assert [(note.text, note.author) for note in page.notes] == [("anybody there?", "Mia Krystof")]
+
+
+async def test_pages_of_search_that_do_not_suffice_are_no_end(
+    system: Linked, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(searching, "_AT_ONCE", 1)
+    monkeypatch.setattr(searching, "_MAX_PAGES", 2)
+    for place in range(3):
+        await system.create(f"inc-{place}-int_1", summary="x")
+        clock.now += 1
+    clock.now += 2
+    begin = Cursor(int(clock.now - 60) * 1000)
+    page = await system.tickets.list_changed(system.http, system.link, begin, 10)
+    assert isinstance(page, Page)
+    assert ([one.external_key for one in page.tickets], page.is_last) == (["OPS-1", "OPS-2"], False)
+    stuck = await system.tickets.list_changed(system.http, system.link, page.cursor, 10)
+    assert stuck == PermanentFailure("more issues changed in the same minutes than can be read")
 
 
 async def test_limits_on_one_issue_are_honoured(clock: Clock) -> None:

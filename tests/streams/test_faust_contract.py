@@ -7,10 +7,12 @@ from importlib.metadata import version
 from typing import Any
 
 import faust
+import pytest
+from faust.assignor import partition_assignor
 from faust.transport import consumer
 from faust.transport.drivers import aiokafka as driver
 
-from streams.runtime.faust_batches import FAUST_VERSION, BatchConsumer, make_app
+from streams.runtime.faust_batches import FAUST_VERSION, BatchConsumer, Positions, SteadyAssignor, make_app
 from streams.runtime.settings import KafkaSettings
 
 
@@ -40,11 +42,51 @@ def test_faust_seeks_to_our_positions_after_each_assignment() -> None:
     assert "await self.seek_to_committed()" in inspect.getsource(consumer.Consumer.perform_seek)
 
 
+def an_app(positions: Positions) -> faust.App:
+    """An application that reads ``t``, which has three partitions."""
+    return make_app(
+        KafkaSettings(), application="a", instance="0", input_topic="t", positions=positions, partitions=lambda: 3
+    )
+
+
+class Cluster:
+    """Metadata of a cluster."""
+
+    def __init__(self, **topics: int) -> None:
+        self._topics = topics
+
+    def partitions_for_topic(self, topic: str) -> set[int] | None:
+        return set(range(self._topics[topic])) if topic in self._topics else None
+
+
+@pytest.mark.parametrize(("cluster", "count"), [(Cluster(t=8), 8), (Cluster(), 3), (Cluster(other=2), 3)])
+def test_the_input_topic_is_assigned_although_a_broker_that_just_started_does_not_name_it(
+    cluster: Cluster, count: int
+) -> None:
+    async def positions(numbers: list[int]) -> dict[int, int]:
+        return dict.fromkeys(numbers, 0)
+
+    assignor: Any = an_app(positions).assignor
+    assert isinstance(assignor, SteadyAssignor)
+    groups = assignor._get_copartitioned_groups({"t"}, cluster, {"one": ["t"], "two": ["t"]})
+    assert {number: list(topics) for number, topics in groups.items()} == {count: [{"t"}]}
+
+
+def test_faust_asks_the_metadata_for_nothing_but_the_number_of_partitions() -> None:
+    source = inspect.getsource(partition_assignor)
+    assert source.count("cluster.") == source.count("cluster.partitions_for_topic") == 1
+    ours, theirs = (
+        inspect.signature(kind._get_copartitioned_groups)
+        for kind in (SteadyAssignor, partition_assignor.PartitionAssignor)
+    )
+    assert list(ours.parameters) == list(theirs.parameters)
+
+
 def test_an_app_reads_committed_batches_and_commits_nothing() -> None:
     async def positions(numbers: list[int]) -> dict[int, int]:
         return dict.fromkeys(numbers, 0)
 
-    app = make_app(KafkaSettings(), application="a", instance="0", input_topic="t", positions=positions)
+    app = an_app(positions)
     kind: Any = app.transport.Consumer
     assert issubclass(kind, BatchConsumer)
     assert kind.input_topic == "t"

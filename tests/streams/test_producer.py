@@ -127,3 +127,15 @@ def test_a_bucket_is_made_where_it_is_missing(object_storage: ObjectStorageSetti
 def test_a_storage_that_is_not_there(object_storage: ObjectStorageSettings) -> None:
     with pytest.raises(StorageUnavailable):
         ObjectStorage(object_storage.model_copy(update={"endpoint": "http://127.0.0.1:9"})).put(b"x")
+
+
+async def test_who_still_waits_when_the_process_must_end_is_told_so() -> None:
+    nobody = AcknowledgedProducer(KafkaSettings(bootstrap_servers="127.0.0.1:9"), "test-giving-up")
+    try:
+        waiting = asyncio.create_task(nobody.send([ProducerRecord("t", b"k", b"v", [])]))
+        await asyncio.sleep(0)
+        nobody.give_up()
+        with pytest.raises(BrokerUnavailable, match="had to end"):
+            await waiting
+    finally:
+        nobody.close(0.1)

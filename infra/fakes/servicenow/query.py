@@ -14,7 +14,7 @@ Record = Mapping[str, str]
 Condition = Callable[[Record], bool]
 
 _PART = re.compile(
-    r"([a-z_][a-z0-9_]*)(!=|>=|<=|=|>|<|NOT IN|IN|NOT LIKE|LIKE|STARTSWITH|ISNOTEMPTY|ISEMPTY)(.*)", re.DOTALL
+    r"([a-z_][a-z0-9_]*)(!=|>=|<=|=|>|<|NOT IN|IN|NOT LIKE|LIKE|STARTSWITH|ENDSWITH|ISNOTEMPTY|ISEMPTY)(.*)", re.DOTALL
 )
 _ORDER = re.compile(r"ORDERBY(DESC)?([a-z0-9_,]+)")
 _TESTS: Final[Mapping[str, Callable[[str, str], bool]]] = {
@@ -29,6 +29,7 @@ _TESTS: Final[Mapping[str, Callable[[str, str], bool]]] = {
     "LIKE": lambda have, want: want.lower() in have.lower(),
     "NOT LIKE": lambda have, want: want.lower() not in have.lower(),
     "STARTSWITH": lambda have, want: have.lower().startswith(want.lower()),
+    "ENDSWITH": lambda have, want: have.lower().endswith(want.lower()),
     "ISEMPTY": lambda have, _: not have,
     "ISNOTEMPTY": lambda have, _: bool(have),
 }

@@ -1,0 +1,74 @@
+"""Subscribers: SSE over a plain socket and GraphQL over a WebSocket, which note when each alert came."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import orjson
+from websockets.asyncio.client import connect
+from websockets.typing import Subprotocol
+
+from bench.http import request
+from infra.torture.tenants import Tenant
+
+Arrivals = dict[str, float]
+"""Signal ids to the monotonic time at which a subscriber had them."""
+
+_QUERY = "subscription { timelineEventAdded { cursor event { type data } } }"
+_LIMIT = 16 * 2**20
+
+
+async def sse(port: int, tenant: Tenant, arrivals: Arrivals) -> None:
+    """Follow the tenant's events until cancelled."""
+    async for data in events(port, tenant):
+        document = orjson.loads(data)
+        if isinstance(document, dict) and isinstance(document.get("data"), dict):
+            note(document["data"], arrivals)
+
+
+async def events(port: int, tenant: Tenant) -> AsyncIterator[bytes]:
+    """The ``data`` of each event of the tenant's stream."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=_LIMIT)
+    headers = {"Authorization": f"Bearer {tenant.viewer_token}", "Accept": "text/event-stream"}
+    writer.write(request("GET", "/api/v1/events/stream", headers))
+    head = await reader.readuntil(b"\r\n\r\n")
+    if b" 200 " not in head[:20]:
+        raise ConnectionError(f"the stream answers {head[:60]!r}")
+    rest = b""
+    try:
+        while size := int(await reader.readline(), 16):  # chunked transfer coding (RFC 9112, section 7.1)
+            rest += (await reader.readexactly(size + 2))[:-2]
+            *lines, rest = rest.split(b"\n")
+            for line in lines:
+                if line.startswith(b"data: "):
+                    yield line[6:]
+    finally:
+        writer.close()
+
+
+async def graphql(port: int, tenant: Tenant, arrivals: Arrivals) -> None:
+    """The same over ``graphql-transport-ws``."""
+    protocol = Subprotocol("graphql-transport-ws")
+    async with connect(f"ws://127.0.0.1:{port}/graphql", subprotocols=[protocol], max_size=_LIMIT) as socket:
+        token = {"Authorization": f"Bearer {tenant.viewer_token}"}
+        await socket.send(orjson.dumps({"type": "connection_init", "payload": token}).decode())
+        await socket.recv()
+        await socket.send(orjson.dumps({"id": "1", "type": "subscribe", "payload": {"query": _QUERY}}).decode())
+        async for message in socket:
+            document = orjson.loads(message)
+            if document["type"] == "ping":
+                await socket.send('{"type":"pong"}')
+            elif document["type"] == "next":
+                event = document["payload"]["data"]["timelineEventAdded"]["event"]
+                if event is not None:
+                    note(event["data"], arrivals)
+
+
+def note(data: dict[str, object], arrivals: Arrivals) -> None:
+    """Note the alerts of an event's data."""
+    now = time.monotonic()
+    alerts = data.get("alerts")
+    for alert in alerts if isinstance(alerts, list) else ():
+        arrivals.setdefault(alert["id"], now)
