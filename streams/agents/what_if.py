@@ -25,6 +25,7 @@ from streams.domain.errors import InvalidEvent
 from streams.domain.message import Message
 from streams.domain.rules import RuleSet
 from streams.domain.signals import Signal
+from streams.domain.tickets import RecordTicket, TicketObserved
 
 BATCH = 1000
 
@@ -190,6 +191,8 @@ class Run:
             case (
                 commands.FireTimer()
                 | commands.RecordEffect()
+                | RecordTicket()
+                | TicketObserved()
                 | commands.SetRuleSet()
                 | commands.ChangeRuleSet()
                 | commands.Release()

@@ -134,7 +134,7 @@ class TicketResults:
         if self.action == "ticket_create":
             return "plain", None  # what it was made with is not what it has: the two sides meet for the first time
         if result.raced:
-            return "plain", asked.theirs  # somebody changed it after us: theirs has changed
+            return "raced", asked.theirs  # somebody changed it after us, and perhaps before: theirs has changed
         return "rewritten", got
 
     def _completed(self, link: TicketLink, settled: list[_Settled], drifted: tuple[str, ...]) -> None:
