@@ -26,7 +26,10 @@ class TicketIntake:
         if link is None:
             return False
         if link.intent and link.phase in {"creating", "linking"}:
-            return True  # the answer to what is under way says it all
+            # The answer to what is under way says which ticket it is; what was seen meanwhile does not come again.
+            known = (*link.duplicates, seen.external_id) if not seen.deleted else link.duplicates
+            self.sync.put(link._replace(duplicates=tuple(dict.fromkeys(known)), unread=True))
+            return True
         if link.external_id and seen.external_id != link.external_id and link.phase == "linked":
             if not seen.deleted and seen.external_id not in link.duplicates:
                 self.sync.put(link._replace(duplicates=(*link.duplicates, seen.external_id)))
@@ -95,7 +98,7 @@ class TicketIntake:
                 version=seen.version,
                 updated_by=seen.updated_by,
                 checked_at=self.sync.now,
-                unread=(missing and not is_read) or (link.unread and not is_read),
+                unread=link.unread or (missing and not is_read),
             )
         )
         return news

@@ -47,7 +47,8 @@ class TicketResults:
         link = link._replace(stale=0)
         match self.action:
             case "ticket_create" | "ticket_link":
-                link = link._replace(external_id=result.external_id, duplicates=result.duplicates)
+                others = tuple(dict.fromkeys((*link.duplicates, *result.duplicates)))
+                link = link._replace(external_id=result.external_id, duplicates=others)
                 how: said.How = "created" if self.action == "ticket_create" else "command"
                 link = self.intake.linked(link, result.external_key, result.url, how)
             case "ticket_comment":

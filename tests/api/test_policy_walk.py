@@ -9,7 +9,7 @@ import httpx
 import pytest
 from fastapi.routing import APIRoute
 from graphql import GraphQLField, GraphQLNonNull, GraphQLObjectType, get_named_type
-from graphql.type.definition import GraphQLArgument, GraphQLInputObjectType, GraphQLList, GraphQLType
+from graphql.type.definition import GraphQLArgument, GraphQLEnumType, GraphQLInputObjectType, GraphQLList, GraphQLType
 from strawberry.types import get_object_definition
 
 from api.app import Backends, create_app
@@ -106,6 +106,8 @@ def _value(type_: GraphQLType) -> str:
         return "[]"
     if isinstance(type_, GraphQLInputObjectType):
         return "{}"
+    if isinstance(type_, GraphQLEnumType):
+        return next(iter(type_.values))
     return {"Int": "1", "Boolean": "true"}.get(str(type_), '"x"')
 
 
