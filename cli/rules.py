@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.commanding import Tenant, Timeout
+
 if TYPE_CHECKING:
     from streams.agents.rule_files import RuleFile
 
@@ -76,24 +78,31 @@ def diff(old: File, new: File, as_json: AsJson = False) -> None:
 @app.command()
 def publish(
     file: File,
-    tenant: Annotated[str, typer.Option(help="Whose rules they become.")],
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for the outcome.")] = 10.0,
+    tenant: Tenant,
+    shadow: Annotated[bool, typer.Option("--shadow", help="Let it run beside the one that decides.")] = False,
+    timeout: Timeout = 10.0,
     as_json: AsJson = False,
 ) -> None:
-    """Make a rule set the tenant's own, once its tests pass; it counts for every signal from then on."""
+    """Make a rule set the tenant's own, once its tests pass; it counts for every signal from then on.
+
+    With --shadow it decides nothing: a simulator runs it on live traffic and its report grows (incidents rules shadow).
+    """
     from cli.commanding import actor, send
     from cli.errors import CommandError
     from cli.output import print_json
+    from infra.local.environment import apply
     from streams.agents.rule_tests import failed as failing
 
     found = read_file(file)
     if failed := failing(found):
         raise CommandError(f"not published, its tests fail: {', '.join(failed)}")
-    command = found.command(actor())
+    apply()
+    command = found.command(actor(), "shadow" if shadow else "active")
     send(tenant, command, timeout)
-    shown = {"tenant": tenant, "name": command.name, "version": command.version}
     if as_json:
-        print_json(shown)
+        print_json({"tenant": tenant, "name": command.name, "version": command.version, "stage": command.stage})
+    elif shadow:
+        typer.echo(f"{command.name} version {command.version} runs in the shadow of {tenant}'s rules from now on")
     else:
         typer.echo(f"{tenant} goes by {command.name} version {command.version} from now on")
 
@@ -113,11 +122,12 @@ def explain(
     from cli.output import print_json, print_table
     from infra.local.environment import apply
     from streams.agents.explain import explain as explained
-    from streams.agents.recorded import SpanOf, record
+    from streams.agents.recorded import KafkaLog, SpanOf, record
     from streams.runtime.settings import KafkaSettings
 
     apply()
-    found = explained(alert, record(KafkaSettings(), SpanOf(tenant)), source)
+    with KafkaLog(KafkaSettings()) as log:
+        found = explained(alert, record(log, SpanOf(tenant)), source)
     if found is None:
         raise CommandError(f"the record of {tenant} names no signal {alert}", ExitCode.NOT_FOUND)
     if as_json:

@@ -14,13 +14,14 @@ COLOURS = {
     "scheduler": 33,
     "archiver": 31,
     "poller": 92,
+    "simulator": 37,
     "api": 34,
     "supervisor": 1,
 }  # ANSI SGR
 
 
 def run() -> None:
-    """Start worker, projector, dispatcher, scheduler, archiver, poller and api; start again what dies, until stopped.
+    """Start all processes of the application, and start again what dies, until stopped.
 
     Each line of their output is printed with the process's name and appended to its log. Ctrl-C or SIGTERM stops all
     within 10 seconds. A second copy in the same folder is refused (exit code 4).

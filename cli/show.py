@@ -52,6 +52,11 @@ def alerts_of(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for event in events:
         for alert in (event.get("data") or {}).get("alerts", []):
             key = alert["alert_key"]
+            if event["type"] == "com.incidents.split.v1":
+                _split(found, alert, event["data"])
+                continue
+            if event["type"] == "com.incidents.flapping.v1":
+                continue
             if event["type"] == "com.incidents.alerts_attached.v1":
                 known = found.setdefault(key, {"alert_key": key, "signals": 0, **_why(alert)})
                 known["firing"] = True
@@ -61,6 +66,19 @@ def alerts_of(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 found[key]["firing"] = False
             found[key]["signals"] += 1
     return list(found.values())
+
+
+def _split(found: dict[str, dict[str, Any]], alert: dict[str, Any], data: dict[str, Any]) -> None:
+    """An alert that went to another incident, or came from one."""
+    key = alert["alert_key"]
+    if data["role"] == "source":
+        found.pop(key, None)
+        return
+    because = {"rule": data["by_rules"] or "split", "version": "", "key": f"from {data['other']}"}
+    found[key] = {
+        "alert_key": key, "signals": alert["count"], "title": alert["title"], "severity": "", "connector": "",
+        "external_id": "", "because": because, "firing": True,
+    }  # fmt: skip
 
 
 def _why(alert: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli import sync_mapping
-from cli.commanding import AsJson, Tenant, Timeout, actor, send
+from cli.commanding import Tenant, Timeout, actor, send
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value.")]
 
 if TYPE_CHECKING:
     from streams.agents.ticket_history import Recorded, TicketHistory
@@ -87,8 +89,10 @@ def explain(
 def reconcile(tenant: Tenant, incident: IncidentOption = "", timeout: Timeout = 10.0, as_json: AsJson = False) -> None:
     """Read the tickets again (up to 200, those not looked at for longest first) and repair them by policy."""
     from cli.output import print_json
+    from infra.local.environment import apply
     from streams.domain.ticket_commands import ReconcileTickets
 
+    apply()
     incident_id = _incident_id(_record(tenant), incident) if incident else ""
     send(tenant, ReconcileTickets(incident_id, actor()), timeout)
     if as_json:

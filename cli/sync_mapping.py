@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.commanding import AsJson, Tenant, Timeout, actor, send
+from cli.commanding import Tenant, Timeout, actor, send
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value.")]
 
 if TYPE_CHECKING:
     from streams.agents.mapping_files import MappingFile
@@ -81,8 +83,10 @@ def publish(
 ) -> None:  # fmt: skip
     """Make a mapping the integration's own; it counts for every change from then on."""
     from cli.output import print_json
+    from infra.local.environment import apply
 
     found = read_file(file)
+    apply()
     send(tenant, found.command(integration, actor()), timeout)
     shown = {"tenant": tenant, "integration_id": integration, "version": found.mapping.version}
     if as_json:

@@ -30,6 +30,7 @@ class Action(StrEnum):
     SEND_SIGNALS = "signals:send"
     READ_INTEGRATIONS = "integrations:read"
     CONFIGURE = "tenant:configure"
+    SIMULATE = "rules:simulate"
     READ_TOKENS = "tokens:read"
     MANAGE_TOKENS = "tokens:manage"
 
@@ -47,6 +48,7 @@ _NEEDS: dict[Action, Role] = {
     Action.SEND_SIGNALS: "responder",
     Action.READ_INTEGRATIONS: "admin",
     Action.CONFIGURE: "admin",
+    Action.SIMULATE: "responder",
     Action.READ_TOKENS: "admin",
     Action.MANAGE_TOKENS: "admin",
 }

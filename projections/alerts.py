@@ -181,10 +181,11 @@ def final(found: Iterable[Row]) -> list[Row]:
 
 
 _MOVE = "UPDATE {} SET incident_id = %s WHERE tenant_id = %s AND incident_id = %s"
+_MOVE_SOME = _MOVE + " AND alert_key = ANY (%s)"
 
 
 class Alerts:
-    """Writes ``alerts``; the alerts of an incident that is merged move to the one it is merged into."""
+    """Writes ``alerts``; those of an incident that is merged or split move to the other one."""
 
     name = "alerts"
     topic: Topic = "incident-events"
@@ -196,22 +197,33 @@ class Alerts:
         self.tables = (f"read_data.alerts_g{generation}",)
         self._staging = Staging(self.tables[0], COLUMNS, _REPLACES)
         self._move = _MOVE.format(self.tables[0]).encode()
+        self._move_some = _MOVE_SOME.format(self.tables[0]).encode()
 
     def prepare(self, connection: Connection) -> None:
         """Create the temporary table."""
         self._staging.prepare(connection)
 
     def apply(self, connection: Connection, records: Sequence[Record]) -> int:
-        """Insert what is new, then carry out the merges in their order.
-
-        Nothing joins an incident once it is merged, so that the merges of a batch can follow all of its alerts.
-        """
-        written = self._staging.load(connection, final(row for record in records for row in rows(record)))
+        """Insert what is new and move what has moved, in the order of the record."""
+        written, waiting = 0, list[Row]()
         for record in records:
-            if isinstance(record.data, events.Merged) and record.data.role == "source":
-                envelope = record.envelope
-                connection.execute(self._move, (record.data.other, envelope.tenantid, envelope.subject))
-        return written
+            waiting.extend(rows(record))
+            data, envelope = record.data, record.envelope
+            if not isinstance(data, events.Merged | events.Split) or data.role != "source":
+                continue
+            written += self._load(connection, waiting)
+            waiting.clear()
+            moved = (data.other, envelope.tenantid, envelope.subject)
+            if isinstance(data, events.Split):
+                keys = [bounded(alert.alert_key) for alert in data.alerts]
+                connection.execute(self._move_some, (*moved, keys))
+            else:
+                connection.execute(self._move, moved)
+            self._staging.clear(connection)
+        return written + self._load(connection, waiting)
+
+    def _load(self, connection: Connection, waiting: list[Row]) -> int:
+        return self._staging.load(connection, final(waiting))
 
     def fill(self, connection: Connection, records: Sequence[Record]) -> int:
         """As ``apply``: later events change earlier rows."""

@@ -7,7 +7,7 @@ from operator import attrgetter
 from typing import Any, get_args
 
 from projections import incident_alerts, incident_rows
-from projections.base import Record
+from projections.base import Record, bounded
 from projections.connections import Connection
 from projections.incident_alerts import AlertEvent, AlertState, Key
 from projections.incident_rows import IncidentRow, fold, to_incident
@@ -32,7 +32,9 @@ WHERE (tenant_id, incident_id, alert_key) IN (SELECT * FROM unnest(%s::text[], %
 """
 # Both incidents may hold the same alert: it becomes one, and the newer of the two says whether it fires.
 _MOVE = """
-WITH moved AS (DELETE FROM {table} WHERE tenant_id = %s AND incident_id = %s RETURNING *)
+WITH moved AS (
+  DELETE FROM {table} WHERE tenant_id = %s AND incident_id = %s AND (%s::text[] IS NULL OR alert_key = ANY (%s))
+  RETURNING *)
 INSERT INTO {table} AS t ({columns})
 SELECT tenant_id, %s, {rest} FROM moved
 ON CONFLICT (tenant_id, incident_id, alert_key) DO UPDATE SET
@@ -78,14 +80,15 @@ class Incidents:
         self._states.prepare(connection)
 
     def apply(self, connection: Connection, records: Sequence[Record]) -> int:
-        """Fold the events into their incidents' rows; a merge moves the alerts' states before what follows it."""
+        """Fold the events into their incidents' rows; merge and split move the alerts' states before what follows."""
         written = 0
-        for part in _up_to_merges(records):
+        for part in _up_to_moves(records):
             written += self._apply(connection, part)
             last = part[-1]
-            if _is_merge(last):
-                moved = (last.envelope.tenantid, last.envelope.subject, last.data.other)
-                connection.execute(self._move, moved)
+            if _moves_alerts(last):
+                keys = _moved_keys(last.data)
+                envelope = last.envelope
+                connection.execute(self._move, (envelope.tenantid, envelope.subject, keys, keys, last.data.other))
                 self._rows.clear(connection)
                 self._states.clear(connection)
         return written
@@ -143,18 +146,23 @@ def _columns(rows: Iterable[tuple[Any, ...]], width: int) -> list[list[Any]]:
     return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(width)]
 
 
-def _is_merge(record: Record) -> bool:
-    return isinstance(record.data, events.Merged) and record.data.role == "source"
+def _moves_alerts(record: Record) -> bool:
+    return isinstance(record.data, events.Merged | events.Split) and record.data.role == "source"
 
 
-def _up_to_merges(records: Sequence[Record]) -> Iterator[list[Record]]:
-    """The events of incidents, in parts of which only the last may be a merge."""
+def _moved_keys(data: events.Merged | events.Split) -> list[str] | None:
+    """The keys of the alerts that leave the incident, as rows hold them; None for all."""
+    return [bounded(alert.alert_key) for alert in data.alerts] if isinstance(data, events.Split) else None
+
+
+def _up_to_moves(records: Sequence[Record]) -> Iterator[list[Record]]:
+    """The events of incidents, in parts of which only the last may move alerts away."""
     part: list[Record] = []
     for record in records:
         if isinstance(record.data, _TENANT_EVENTS):
             continue
         part.append(record)
-        if _is_merge(record):
+        if _moves_alerts(record):
             yield part
             part = []
     if part:

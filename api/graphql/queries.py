@@ -33,6 +33,11 @@ AsOf = Annotated[
 Reference = Annotated[str, strawberry.argument(description="an id or a number, e.g. INC-12")]
 
 
+FollowMerged = Annotated[bool, strawberry.argument(description="one that was merged leads to its target")]
+_LONGEST_CHAIN = 100
+"""How often an incident may have been merged on before the last one answers for itself."""
+
+
 def aware(at: datetime | None) -> datetime | None:
     """The instant; raises ``Problem`` 400 for one without an offset."""
     if at is not None and at.tzinfo is None:
@@ -63,10 +68,15 @@ class Query:
         info: Resolving,
         id: Reference,  # noqa: A002  the field's usual name
         as_of: AsOf = None,
+        follow_merged: FollowMerged = True,  # noqa: FBT002  GraphQL's arguments have names
     ) -> Incident | None:
         """By id or number."""
         principal = await info.context.ask(Action.READ_INCIDENTS, "incident_id", id)
         row = await info.context.api.reads.incident(principal.tenant_id, id, aware(as_of))
+        for _ in range(_LONGEST_CHAIN):
+            if row is None or not row.merged_into or not follow_merged:
+                break
+            row = await info.context.api.reads.incident(principal.tenant_id, row.merged_into, aware(as_of))
         return Incident.of(row) if row else None
 
     @strawberry.field(description="Incidents, newest first")

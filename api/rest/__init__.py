@@ -10,6 +10,7 @@ from api.rest import (
     health,
     incidents,
     operations,
+    rules,
     streams,
     tickets,
     tokens,
@@ -24,6 +25,7 @@ ROUTERS = (
     operations.router,
     connectors.router,
     configuration.router,
+    rules.router,
     tickets.router,
     tokens.router,
 )

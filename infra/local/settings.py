@@ -35,7 +35,8 @@ class StackSettings(BaseSettings):
     s3_port: int = Field(18333, description="the S3 server; seven inner ports follow it")
     api_port: int = 8080
     metrics_base_port: int = Field(
-        9100, description="worker +1, projector +2, dispatcher +3, scheduler +4, archiver +5, poller +6"
+        9100,
+        description="worker +1, projector +2, dispatcher +3, scheduler +4, archiver +5, poller +6, simulator +7",
     )
     min_free_mb: int = Field(1024, ge=0, description="`up` refuses to start with less free disk space")
     start_timeout_seconds: float = Field(90.0, gt=0, description="until a server that was started must answer")

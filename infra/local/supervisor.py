@@ -67,6 +67,7 @@ PROCESSES = (
     ProcessSpec("scheduler", 4, _command("scheduler")),
     ProcessSpec("archiver", 5, _command("archiver")),
     ProcessSpec("poller", 6, _command("poller")),
+    ProcessSpec("simulator", 7, _command("simulator")),
     ProcessSpec("api", None, _command("api")),
 )
 

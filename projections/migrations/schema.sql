@@ -78,6 +78,23 @@ partition integer NOT NULL
 next_offset bigint NOT NULL
 epoch bigint NOT NULL
 
+-- table ops.simulations, row security
+simulation_id text NOT NULL
+tenant_id text NOT NULL
+kind text NOT NULL
+state text NOT NULL
+request jsonb NOT NULL
+done bigint NOT NULL DEFAULT 0
+total bigint NOT NULL DEFAULT 0
+problem text NOT NULL DEFAULT ''::text
+report text NOT NULL DEFAULT ''::text
+page text NOT NULL DEFAULT ''::text
+actor text NOT NULL
+created_at timestamp with time zone NOT NULL
+updated_at timestamp with time zone NOT NULL
+leased_by text
+leased_until timestamp with time zone
+
 -- table ops.tenants, row security
 tenant_id text NOT NULL
 created_at timestamp with time zone NOT NULL
@@ -340,6 +357,14 @@ topic_offset bigint NOT NULL
 
 -- constraint projection_checkpoints_pkey on ops.projection_checkpoints: PRIMARY KEY (projection, generation, topic, partition)
 
+-- constraint simulations_kind_check on ops.simulations: CHECK ((kind = ANY (ARRAY['what_if'::text, 'shadow'::text])))
+
+-- constraint simulations_pkey on ops.simulations: PRIMARY KEY (simulation_id)
+
+-- constraint simulations_state_check on ops.simulations: CHECK ((state = ANY (ARRAY['queued'::text, 'running'::text, 'done'::text, 'failed'::text, 'cancelled'::text])))
+
+-- constraint simulations_tenant_id_check on ops.simulations: CHECK ((tenant_id <> ''::text))
+
 -- constraint tenants_pkey on ops.tenants: PRIMARY KEY (tenant_id)
 
 -- constraint tenants_tenant_id_check on ops.tenants: CHECK ((tenant_id <> ''::text))
@@ -408,6 +433,10 @@ CREATE UNIQUE INDEX projection_active_pkey ON ops.projection_active USING btree 
 
 CREATE UNIQUE INDEX projection_checkpoints_pkey ON ops.projection_checkpoints USING btree (projection, generation, topic, partition);
 
+CREATE UNIQUE INDEX simulations_pkey ON ops.simulations USING btree (simulation_id);
+
+CREATE INDEX simulations_tenant ON ops.simulations USING btree (tenant_id, kind, created_at DESC);
+
 CREATE UNIQUE INDEX tenants_pkey ON ops.tenants USING btree (tenant_id);
 
 CREATE INDEX timers_due ON ops.timers USING btree (due) WHERE (state = 'pending'::text);
@@ -438,6 +467,8 @@ CREATE UNIQUE INDEX incidents_g1_tenant_id_number_key ON read_data.incidents_g1 
 
 CREATE INDEX incidents_g1_updated ON read_data.incidents_g1 USING btree (tenant_id, updated_at);
 
+CREATE INDEX timeline_entries_g1_configured ON read_data.timeline_entries_g1 USING btree (tenant_id, tenantsequence) WHERE (type = 'com.incidents.configured.v1'::text);
+
 CREATE UNIQUE INDEX timeline_entries_g1_pkey ON read_data.timeline_entries_g1 USING btree (tenant_id, tenantsequence);
 
 CREATE UNIQUE INDEX timeline_entries_g1_tenant_id_incident_id_sequence_key ON read_data.timeline_entries_g1 USING btree (tenant_id, incident_id, sequence);
@@ -453,6 +484,8 @@ CREATE UNIQUE INDEX timeline_entries_g1_tenant_id_incident_id_sequence_key ON re
 -- policy tenant on ops.poll_cursors to {incidents_api}: using (tenant_id = current_setting('incidents.tenant'::text, true)) check (tenant_id = current_setting('incidents.tenant'::text, true))
 
 -- policy tenant on ops.polls to {incidents_api}: using (tenant_id = current_setting('incidents.tenant'::text, true)) check (tenant_id = current_setting('incidents.tenant'::text, true))
+
+-- policy tenant on ops.simulations to {incidents_api}: using (tenant_id = current_setting('incidents.tenant'::text, true)) check (tenant_id = current_setting('incidents.tenant'::text, true))
 
 -- policy tenant on ops.tenants to {incidents_api}: using (tenant_id = current_setting('incidents.tenant'::text, true)) check (tenant_id = current_setting('incidents.tenant'::text, true))
 
@@ -546,6 +579,10 @@ CREATE TRIGGER notify AFTER INSERT OR DELETE OR UPDATE ON ops.integrations FOR E
 -- SELECT on ops.projection_checkpoints to incidents_api
 
 -- INSERT, SELECT, UPDATE on ops.projection_checkpoints to incidents_projector
+
+-- DELETE, INSERT, SELECT, UPDATE on ops.simulations to incidents_api
+
+-- DELETE, INSERT, SELECT, UPDATE on ops.simulations to incidents_projector
 
 -- INSERT, SELECT, UPDATE on ops.tenants to incidents_api
 

@@ -56,9 +56,9 @@ class RuleFile:
     rule_set: RuleSet
     tests: tuple[RuleTest, ...]
 
-    def command(self, actor: str) -> commands.SetRuleSet:
+    def command(self, actor: str, stage: commands.Stage = "active") -> commands.SetRuleSet:
         """The command that publishes it."""
-        return command_of(self.rule_set, actor)
+        return dataclasses.replace(command_of(self.rule_set, actor), stage=stage)
 
 
 def parse(text: str) -> RuleFile:

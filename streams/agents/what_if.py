@@ -1,21 +1,21 @@
 """What-if: the recorded intake decided again under another rule set, beside what was recorded (design section 6).
 
 Nothing here can write: there is no producer and no database, only records that were read. A person's command is aimed
-at the simulated incident that holds the first alert of the incident that it named; recorded timers and results of
-effects are left out, configuration of correlation too. Timers fire as the simulated incidents set them. The same input
-gives the same report.
+at the simulated incident that holds the first alert of the incident that it named; recorded timers, results of effects
+and what was seen of tickets are left out, configuration of correlation too. Timers fire as the simulated incidents set
+them. The same input gives the same report.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from streams.agents import conditions
-from streams.codec import avro
+from streams.agents.grouping import Delivery, Grouping
 from streams.domain import alerts, commands, events
 from streams.domain.batch import Batch, PartitionState
 from streams.domain.catalogue import TYPE_OF
@@ -25,6 +25,7 @@ from streams.domain.errors import InvalidEvent
 from streams.domain.message import Message
 from streams.domain.rules import RuleSet
 from streams.domain.signals import Signal
+from streams.domain.ticket_commands import LinkTicket, ReconcileTickets, ResolveConflict, UnlinkTicket
 from streams.domain.tickets import RecordTicket, TicketObserved
 
 BATCH = 1000
@@ -35,45 +36,6 @@ _TIMERS: dict[type, commands.TimerKind] = {
     events.Merged: "archive",
     events.Flapping: "settle",
 }
-
-Delivery = tuple[str, str]
-"""Source and id of a signal."""
-
-
-@dataclass(slots=True)
-class Grouping:
-    """Which signals stand together: incidents by id, with what the report shows of each."""
-
-    deliveries: dict[str, list[Delivery]] = field(default_factory=lambda: defaultdict(list))
-    numbers: dict[str, int] = field(default_factory=dict)
-    titles: dict[str, str] = field(default_factory=dict)
-    spans: dict[str, tuple[int, int]] = field(default_factory=dict)
-    incident_of: dict[Delivery, str] = field(default_factory=dict)
-    effects: Counter[str] = field(default_factory=Counter)
-    families: int = 0
-    flapping: int = 0
-
-    def take(self, envelope: Envelope, event: events.Event) -> None:
-        """Add an event of the record, or of the simulation."""
-        subject = envelope.subject
-        if isinstance(event, events.Declared):
-            self.numbers[subject] = event.number
-            self.titles[subject] = event.title
-        elif isinstance(event, events.AlertsAttached):
-            for alert in event.alerts:
-                self._place(subject, (alert.source, alert.id), alert.event_time)
-        elif isinstance(event, events.Linked):
-            self.families += event.role == "cause"
-        elif isinstance(event, events.Flapping):
-            self.flapping += event.state == "started"
-
-    def _place(self, incident: str, delivery: Delivery, at: int) -> None:
-        if delivery in self.incident_of:
-            return
-        self.incident_of[delivery] = incident
-        self.deliveries[incident].append(delivery)
-        first, last = self.spans.get(incident, (at, at))
-        self.spans[incident] = (min(first, at), max(last, at))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,31 +69,37 @@ def simulate(tenant: str, rule_set: RuleSet, intake: Iterable[Message], record: 
     ``intake`` are its messages in offset order, ``record`` its events and intents of the same span. Signals outside of
     the span are not known: the simulation begins without state.
     """
-    simulation = Simulation()
-    for envelope, event in record:
-        if isinstance(event, events.Intent):
-            simulation.recorded.effects[event.action] += 1
-        else:
-            simulation.recorded.take(envelope, event)
-    Run(tenant, rule_set, simulation).decide(intake)
-    return simulation
+    run = Run(tenant, rule_set)
+    run.take_record(record)
+    run.decide(intake)
+    return run.simulation
+
+
+def _unwritten(_: object) -> bytes:
+    """Nothing of a simulation is stored, so that its data needs no bytes: only hashes would vouch for them."""
+    return b""
 
 
 class Run:
-    """One simulation in the making."""
+    """One simulation in the making: the record and then the intake, at once or part by part as they grow."""
 
-    def __init__(self, tenant: str, rule_set: RuleSet, simulation: Simulation) -> None:
-        self._simulation = simulation
+    def __init__(self, tenant: str, rule_set: RuleSet) -> None:
+        self.simulation = Simulation()
         self._state = PartitionState(holds=conditions.holds)
         self._tenant = self._state.tenant(tenant)
-        self._first_alert = {
-            incident: deliveries[0] for incident, deliveries in simulation.recorded.deliveries.items() if deliveries
-        }
         self._fingerprints: dict[Delivery, str] = {}
         self._timers: list[tuple[int, str, commands.TimerKind, str]] = []
         publish = command_of(rule_set, "system:what-if")
         envelope = Envelope("what-if", "/what-if", TYPE_OF[commands.SetRuleSet], tenant)
         self._batch([Message(envelope, publish, 0, "incident-intake", 0, -1)])
+
+    def take_record(self, record: Iterable[Recorded]) -> None:
+        """Note what was recorded of the messages that are decided next."""
+        for envelope, event in record:
+            if isinstance(event, events.Intent):
+                self.simulation.recorded.effects[event.action] += 1
+            else:
+                self.simulation.recorded.take(envelope, event)
 
     def decide(self, intake: Iterable[Message]) -> None:
         """Decide every message that has a part in the simulation."""
@@ -142,7 +110,7 @@ class Run:
                 waiting = []
                 self._fire(message)
             if isinstance(message.data, Signal):
-                self._simulation.signals += 1
+                self.simulation.signals += 1
                 delivery = (message.envelope.source, message.envelope.id)
                 self._fingerprints[delivery] = message.data.fingerprint or message.envelope.id
                 waiting.append(message)
@@ -164,16 +132,16 @@ class Run:
             try:
                 batch.add(message)
             except InvalidEvent as error:
-                self._simulation.left_out[error.reason] += 1
-        sealed = batch.seal(lambda data: avro.encode(data)[0])
+                self.simulation.left_out[error.reason] += 1
+        sealed = batch.seal(_unwritten)
         self._state.journal.clear()
         for recorded in sealed.recorded:
-            self._simulation.simulated.take(recorded.envelope, recorded.event)
+            self.simulation.simulated.take(recorded.envelope, recorded.event)
             if due := getattr(recorded.event, "due", 0):
                 kind = _TIMERS[type(recorded.event)]
                 heapq.heappush(self._timers, (due, recorded.envelope.subject, kind, recorded.envelope.id))
         for _, intent in sealed.intents:
-            self._simulation.simulated.effects[intent.action] += 1
+            self.simulation.simulated.effects[intent.action] += 1
 
     def _fire(self, before: Message) -> None:
         """Fire the timers that are due before a message, as a scheduler that is never late."""
@@ -191,23 +159,31 @@ class Run:
             case (
                 commands.FireTimer()
                 | commands.RecordEffect()
-                | RecordTicket()
-                | TicketObserved()
                 | commands.SetRuleSet()
                 | commands.ChangeRuleSet()
+                | commands.ApplyRules()
                 | commands.Release()
+                | TicketObserved()
+                | RecordTicket()
+                | LinkTicket()
+                | UnlinkTicket()
+                | ResolveConflict()
+                | ReconcileTickets()
             ):
-                self._simulation.left_out[TYPE_OF[type(data)]] += 1
+                self.simulation.left_out[TYPE_OF[type(data)]] += 1
                 return None
             case commands.Declare() | commands.SetSubscription() | commands.SetPreferences():
                 return message
+            case commands.Merge(by_rules=by_rules) | commands.Split(by_rules=by_rules) if by_rules:
+                self.simulation.left_out[TYPE_OF[type(data)]] += 1
+                return None
             case _ if hasattr(data, "incident_id"):
                 return self._aim_command(message)
             case _:
                 return message
 
     def _aim_command(self, message: Message) -> Message | None:
-        self._simulation.commands += 1
+        self.simulation.commands += 1
         data: Any = message.data
         targets: dict[str, str] = {}
         for name in ("incident_id", "into"):
@@ -216,7 +192,7 @@ class Run:
                 continue
             target = self._target(named)
             if target is None:
-                self._simulation.unaimed.append(
+                self.simulation.unaimed.append(
                     Unaimed(TYPE_OF[type(data)], named, str(data.actor), "its first alert begins no incident here")
                 )
                 return None
@@ -229,7 +205,7 @@ class Run:
 
     def _target(self, incident: str) -> str | None:
         """The simulated incident that holds the first alert of a recorded one; one that a person declared is itself."""
-        delivery = self._first_alert.get(incident)
+        delivery = self.simulation.recorded.first_alert.get(incident)
         if delivery is None:
             return incident if self._tenant.incidents.get(incident) is not None else None
         key = alerts.alert_key(delivery[0], self._fingerprints.get(delivery, delivery[1]))

@@ -11,7 +11,8 @@ from typing import Any
 
 import orjson
 
-from streams.agents.what_if import Grouping, Simulation, changes
+from streams.agents.grouping import Grouping
+from streams.agents.what_if import Simulation, changes
 from streams.domain.envelope import rfc3339
 from streams.domain.rules import RuleSet
 
@@ -29,7 +30,7 @@ def as_document(tenant: str, rule_set: RuleSet, simulation: Simulation) -> dict[
         "rules": {"name": rule_set.name, "version": rule_set.version},
         "signals": simulation.signals,
         "commands": simulation.commands,
-        "incidents": {"recorded": len(recorded.numbers), "simulated": len(simulated.numbers)},
+        "incidents": {"recorded": recorded.incidents, "simulated": simulated.incidents},
         "noise": {"recorded": _noise(recorded), "simulated": _noise(simulated)},
         "families": {"recorded": recorded.families, "simulated": simulated.families},
         "flapping": {"recorded": recorded.flapping, "simulated": simulated.flapping},

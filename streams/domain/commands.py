@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from streams.domain.correlation import Rule
+from streams.domain.events import External, SplitAlert
 from streams.domain.rules import Dependency, SeverityRule, Silence
 from streams.domain.ticket_commands import SetMapping, TicketCommand
 from streams.domain.tickets import RecordTicket
@@ -91,12 +92,42 @@ class AddNote:
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """Fold ``incident_id`` into ``into``."""
+    """Fold ``incident_id`` into ``into``.
+
+    ``by_rules`` (name and version) says that it applies a rule set to what was: it must be the one that decides, and
+    nobody is told. ``reason`` is for people.
+    """
 
     incident_id: str
     into: str
     actor: str
     expected_revision: int = 0
+    reason: str = ""
+    by_rules: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Take alerts out of ``incident_id``: ``into`` another incident, or (empty) into a new one.
+
+    The new one has this ``title``, ``severity`` and ``service``, and the ``rule`` and ``correlation_key`` that put its
+    alerts together. ``externals`` are the objects of providers that go with the alerts. ``reason`` and ``by_rules`` are
+    as in ``Merge``.
+    """
+
+    incident_id: str
+    alerts: tuple[SplitAlert, ...]
+    actor: str
+    into: str = ""
+    title: str = ""
+    severity: str = "SEV-3"
+    service: str = ""
+    rule: str = ""
+    rule_version: int = 0
+    correlation_key: str = ""
+    externals: tuple[External, ...] = ()
+    reason: str = ""
+    by_rules: str = ""
 
 
 TimerKind = Literal["close", "archive", "settle"]
@@ -188,6 +219,29 @@ class ChangeRuleSet:
     actor: str
 
 
+ApplicationStage = Literal["started", "finished"]
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyRules:
+    """Put on record that a rule set is applied to what was (``com.incidents.config.rule_application.v1``).
+
+    ``plan`` identifies what is to be done, ``merged``, ``split`` and ``left`` count it; ``since`` and ``until`` (ms)
+    are the span. The rule set must be the one that decides.
+    """
+
+    name: str
+    version: int
+    plan: str
+    stage: ApplicationStage
+    actor: str
+    since: int = 0
+    until: int = 0
+    merged: int = 0
+    split: int = 0
+    left: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class SetPreferences:
     """A tenant's preferences (``com.incidents.config.preferences.v1``); times in milliseconds, 0 turns a timer off."""
@@ -214,11 +268,13 @@ Command = (
     | ChangeFields
     | AddNote
     | Merge
+    | Split
     | FireTimer
     | RecordEffect
     | SetSubscription
     | SetRuleSet
     | ChangeRuleSet
+    | ApplyRules
     | SetPreferences
     | Release
     | SetMapping

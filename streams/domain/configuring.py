@@ -8,17 +8,17 @@ from __future__ import annotations
 from typing import assert_never
 
 from streams.domain import commands, events
-from streams.domain.commands import ChangeRuleSet, SetRuleSet
+from streams.domain.commands import ApplyRules, ChangeRuleSet, SetRuleSet
 from streams.domain.describing import described
 from streams.domain.errors import Reason, Rejected
 from streams.domain.rules import RuleSet
 from streams.domain.signals import SEVERITIES
 from streams.domain.state import ONLY, PREVIOUS, SHADOW, Preferences, Subscription, TenantState
 
-RULE_SET, SHADOW_RULE_SET = "rule_set", "shadow_rule_set"
-"""``Configured.what`` for a change of the rules that decide, and of the draft."""
+RULE_SET, SHADOW_RULE_SET, RULE_APPLICATION = "rule_set", "shadow_rule_set", "rule_application"
+"""``Configured.what`` for a change of the rules that decide, of the draft, and for rules applied to what was."""
 
-Configuration = commands.SetSubscription | SetRuleSet | ChangeRuleSet | commands.SetPreferences
+Configuration = commands.SetSubscription | SetRuleSet | ChangeRuleSet | ApplyRules | commands.SetPreferences
 
 
 def configure(state: TenantState, command: Configuration) -> events.Configured:
@@ -36,12 +36,22 @@ def configure(state: TenantState, command: Configuration) -> events.Configured:
             return _set_rules(state, command)
         case ChangeRuleSet():
             return _change_rules(state, command)
+        case ApplyRules():
+            label = f"{command.name}:{command.version}"
+            check_deciding(state, label)
+            return events.Configured(RULE_APPLICATION, label, command.actor, described(command))
         case commands.SetPreferences():
             preferences = Preferences(command.auto_resolve, command.close_after_ms, command.archive_after_ms)
             state.preference.put(ONLY, preferences)
             return events.Configured("preferences", "preferences", command.actor, described(command))
         case _:
             assert_never(command)
+
+
+def check_deciding(state: TenantState, label: str) -> None:
+    """Raise ``Rejected`` for a rule set (name and version) that is not the one that decides."""
+    if label != state.rule_set.label:
+        raise Rejected(Reason.UNKNOWN_RULE_SET, f"{label} does not decide, {state.rule_set.label} does")
 
 
 def _set_rules(state: TenantState, command: SetRuleSet) -> events.Configured:
@@ -68,8 +78,7 @@ def _change_rules(state: TenantState, command: ChangeRuleSet) -> events.Configur
             content = {"change": command.change, "former": state.rule_set.label}
             _go_by(state, found)
         case "roll_back":
-            if state.rule_set.label != wanted:
-                raise Rejected(Reason.UNKNOWN_RULE_SET, f"{wanted} does not decide, {state.rule_set.label} does")
+            check_deciding(state, wanted)
             if former is None:
                 raise Rejected(Reason.UNKNOWN_RULE_SET, f"there was no rule set before {wanted}")
             found = former

@@ -55,6 +55,7 @@ class Reason(StrEnum):
     INVALID_MAPPING = "invalid-mapping"
     TICKET_EXISTS = "ticket-exists"
     NO_CONFLICT = "no-conflict"
+    UNKNOWN_ALERT = "unknown-alert"
     UNKNOWN_RULE_SET = "unknown-rule-set"
     REUSED_KEY = "reused-idempotency-key"
 

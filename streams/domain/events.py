@@ -15,9 +15,9 @@ from streams.domain.ticket_events import TicketEvent
 class Declared:
     """An incident began.
 
-    ``relation`` says how it belongs to ``related_to``: ``continuation`` (growth limit) or ``recurrence`` (the former
-    one was no longer open). ``rule``, ``rule_version`` and ``correlation_key`` explain the grouping; they are empty
-    for one declared by a person.
+    ``relation`` says how it belongs to ``related_to``: ``continuation`` (growth limit), ``recurrence`` (the former
+    one was no longer open) or ``split`` (its first alerts were taken out of that one). ``rule``, ``rule_version`` and
+    ``correlation_key`` explain the grouping; they are empty for one declared by a person.
     """
 
     number: int
@@ -201,6 +201,36 @@ class Merged:
     firing_count: int = 0
     due: int = 0
     externals: tuple[External, ...] = ()
+    reason: str = ""
+    by_rules: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SplitAlert:
+    """An alert that was taken out of an incident: ``count`` of its signals had been attached, between two times."""
+
+    alert_key: str
+    count: int
+    first: int
+    last: int
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Alerts went from one incident to another: recorded on both, ``role`` says which side this is.
+
+    ``firing_count`` counts those of them that fire. ``externals`` are the providers' objects that went with them.
+    """
+
+    role: Literal["source", "target"]
+    other: str
+    alerts: tuple[SplitAlert, ...]
+    actor: str
+    firing_count: int = 0
+    externals: tuple[External, ...] = ()
+    reason: str = ""
+    by_rules: str = ""
 
 
 FlappingState = Literal["started", "continued", "ended"]
@@ -316,6 +346,7 @@ IncidentEvent = (
     | FieldChanged
     | NoteAdded
     | Merged
+    | Split
     | Flapping
     | Linked
     | EffectDelivered

@@ -118,6 +118,7 @@ _Edit = (
     | events.SeverityChanged
     | events.FieldChanged
     | events.Merged
+    | events.Split
 )
 
 
@@ -177,6 +178,8 @@ def _edited(incident: Incident, event: _Edit, at: int) -> Incident:
             return _set(incident, field, value)
         case events.Merged():
             return _merged(incident, event, at)
+        case events.Split():
+            return _split(incident, event)
         case _:
             assert_never(event)
 
@@ -200,6 +203,24 @@ def _merged(incident: Incident, event: events.Merged, at: int) -> Incident:
         alert_count=incident.alert_count + event.alert_count,
         repeat_count=incident.repeat_count + event.repeat_count,
         firing_count=incident.firing_count + event.firing_count,
+        externals=_with_externals(incident, event.externals),
+    )
+
+
+def _split(incident: Incident, event: events.Split) -> Incident:
+    count = sum(alert.count for alert in event.alerts)
+    if event.role == "source":
+        return incident._replace(
+            alert_count=max(0, incident.alert_count - count),
+            firing_count=max(0, incident.firing_count - event.firing_count),
+            externals=tuple(one for one in incident.externals if one not in event.externals),
+        )
+    first, last = min(alert.first for alert in event.alerts), max(alert.last for alert in event.alerts)
+    return incident._replace(
+        alert_count=incident.alert_count + count,
+        firing_count=incident.firing_count + event.firing_count,
+        first_signal_at=min(incident.first_signal_at or first, first),
+        last_signal_at=max(incident.last_signal_at, last),
         externals=_with_externals(incident, event.externals),
     )
 
@@ -237,7 +258,7 @@ def decide(incident: Incident, command: IncidentCommand, *, now: int, timers: Ti
             check_revision(incident, command.expected_revision)
             if command.assignee == incident.assignee:
                 return []
-            _check_length("assignee", command.assignee, MAX_TITLE)
+            check_length("assignee", command.assignee, MAX_TITLE)
             return [events.Assigned(command.assignee, incident.assignee, command.actor)]
         case commands.SetSeverity():
             return _set_severity(incident, command)
@@ -246,7 +267,7 @@ def decide(incident: Incident, command: IncidentCommand, *, now: int, timers: Ti
         case commands.AddNote(_, text, actor, via):
             if not text.strip():
                 raise Rejected(Reason.EMPTY_VALUE, "a note needs text")
-            _check_length("text", text, MAX_TEXT)
+            check_length("text", text, MAX_TEXT)
             return [events.NoteAdded(text, actor, via)]
         case commands.FireTimer():
             return _fire(incident, command, now, timers)
@@ -260,10 +281,10 @@ def declare(command: commands.Declare, number: int) -> events.Declared:
     """The beginning of an incident that a person declares; raises ``Rejected`` for values outside their limits."""
     if not command.title.strip():
         raise Rejected(Reason.EMPTY_VALUE, "an incident needs a title")
-    _check_length("title", command.title, MAX_TITLE)
-    _check_length("service", command.service, MAX_TITLE)
-    _check_length("description", command.description, MAX_TEXT)
-    _check_severity(command.severity)
+    check_length("title", command.title, MAX_TITLE)
+    check_length("service", command.service, MAX_TITLE)
+    check_length("description", command.description, MAX_TEXT)
+    check_severity(command.severity)
     return events.Declared(
         number=number,
         title=command.title,
@@ -288,10 +309,11 @@ def merge(
     check_mergeable(source.status)
     if target.status in FINAL:
         raise Rejected(Reason.ILLEGAL_TRANSITION, f"INC-{target.number} is {target.status} and takes no other in")
-    counts = (source.alert_count, source.repeat_count, source.firing_count)
+    check_length("reason", command.reason, MAX_TEXT)
+    counts, why = (source.alert_count, source.repeat_count, source.firing_count), (command.reason, command.by_rules)
     return (
-        events.Merged("source", target.id, command.actor, *counts, due=timers.archive_due(now)),
-        events.Merged("target", source.id, command.actor, *counts, externals=source.externals),
+        events.Merged("source", target.id, command.actor, *counts, timers.archive_due(now), (), *why),
+        events.Merged("target", source.id, command.actor, *counts, 0, source.externals, *why),
     )
 
 
@@ -301,12 +323,14 @@ def check_revision(incident: Incident, expected: int) -> None:
         raise Rejected(Reason.STALE_REVISION, f"the revision is {incident.revision}, not {expected}")
 
 
-def _check_length(name: str, value: str, most: int) -> None:
+def check_length(name: str, value: str, most: int) -> None:
+    """Raise ``Rejected`` for a text of more than so many characters."""
     if len(value) > most:
         raise Rejected(Reason.TOO_LONG, f"{name} has {len(value)} characters, at most {most} are taken")
 
 
-def _check_severity(severity: str) -> None:
+def check_severity(severity: str) -> None:
+    """Raise ``Rejected`` for what is no severity."""
     if severity not in SEVERITIES:
         raise Rejected(Reason.UNKNOWN_SEVERITY, f"{severity!r} is none of {', '.join(SEVERITIES)}")
 
@@ -316,7 +340,7 @@ def _change_state(
 ) -> list[events.IncidentEvent]:
     if command.to == incident.status:
         return []
-    _check_length("reason", command.reason, MAX_TEXT)
+    check_length("reason", command.reason, MAX_TEXT)
     target = transition(incident.status, command.to, now=now, resolved_at=incident.resolved_at).target
     return [moved(incident, target, command.actor, command.reason, command.via, now, timers)]
 
@@ -334,7 +358,7 @@ def moved(
 
 def _set_severity(incident: Incident, command: commands.SetSeverity) -> list[events.IncidentEvent]:
     check_revision(incident, command.expected_revision)
-    _check_severity(command.severity)
+    check_severity(command.severity)
     if command.severity == incident.severity:
         return []
     return [events.SeverityChanged(command.severity, incident.severity, command.actor)]
@@ -346,7 +370,7 @@ def _change_fields(incident: Incident, command: commands.ChangeFields) -> list[e
     for name, value in sorted(command.fields.items()):
         if name not in EDITABLE:
             raise Rejected(Reason.UNKNOWN_FIELD, f"{name!r} is none of {', '.join(EDITABLE)}")
-        _check_length(name, value, MAX_TEXT if name == "description" else MAX_TITLE)
+        check_length(name, value, MAX_TEXT if name == "description" else MAX_TITLE)
         if name == "title" and not value.strip():
             raise Rejected(Reason.EMPTY_VALUE, "an incident needs a title")
         previous = {"title": incident.title, "service": incident.service, "description": incident.description}[name]

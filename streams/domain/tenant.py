@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Literal
 
-from streams.domain import alerts, commands, events, families, ticketing
+from streams.domain import alerts, commands, events, families, regrouping, ticketing
 from streams.domain import incident as incidents
 from streams.domain.chain import tenant_salt
 from streams.domain.configuring import configure
@@ -141,15 +141,20 @@ def _carry_out(state: TenantState, command: commands.Command, recorder: Recorder
             return alerts.settle(state, incident_id, recorder)
         case commands.Merge():
             source, target = _find(state, command.incident_id), _find(state, command.into)
-            on_source, on_target = incidents.merge(source, target, command, now=recorder.now, timers=timers)
-            recorder.record(source.id, on_source)
-            recorder.record(target.id, on_target)
-            return target.id
+            return regrouping.merge(state, source, target, command, recorder)
+        case commands.Split():
+            return regrouping.split(state, _find(state, command.incident_id), command, recorder)
         case commands.Release(actor):
             state.set_head(parked=False, poison=0)
             recorder.record_for_tenant(events.Configured("tenant", "released", actor))
             return ""
-        case commands.SetSubscription() | commands.SetRuleSet() | commands.ChangeRuleSet() | commands.SetPreferences():
+        case (
+            commands.SetSubscription()
+            | commands.SetRuleSet()
+            | commands.ChangeRuleSet()
+            | commands.ApplyRules()
+            | commands.SetPreferences()
+        ):
             recorder.record_for_tenant(configure(state, command))
             return ""
         case SetMapping():

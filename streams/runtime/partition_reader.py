@@ -59,13 +59,16 @@ class StoredRecord:
 
 
 class PartitionReader:
-    """One consumer, used for one partition after the other. Topic names are full names."""
+    """One consumer, used for one partition after the other. Topic names are full names.
 
-    def __init__(self, settings: KafkaSettings) -> None:
+    ``group`` is under which positions are noted; it is never joined.
+    """
+
+    def __init__(self, settings: KafkaSettings, group: str = "incidents-partition-reader") -> None:
         self._consumer: Any = Consumer(
             settings.librdkafka()
             | {
-                "group.id": f"{settings.topic_prefix}incidents-partition-reader",
+                "group.id": settings.topic(group),
                 "enable.auto.commit": False,
                 "auto.offset.reset": "error",
                 "isolation.level": "read_committed",
@@ -97,6 +100,16 @@ class PartitionReader:
         asked = TopicPartition(topic, partition)
         first, end = self._asked(lambda: self._consumer.get_watermark_offsets(asked, timeout=_TIMEOUT_S))
         return int(first), int(end)
+
+    def start_at(self, topic: str, partition: int, since: int) -> int:
+        """The offset of the first record that is not older than a time in milliseconds; the end where all are."""
+        asked = [TopicPartition(topic, partition, since)]
+        found = self._asked(lambda: self._consumer.offsets_for_times(asked, timeout=_TIMEOUT_S))[0].offset
+        return int(found) if found >= 0 else self.bounds(topic, partition)[1]
+
+    def note(self, topic: str, partition: int, offset: int) -> None:
+        """Tell the group's lag tools that everything before ``offset`` was read."""
+        self._asked(lambda: self._consumer.commit(offsets=[TopicPartition(topic, partition, offset)]))
 
     def read(self, topic: str, partition: int, start: int, end: int = OFFSET_END) -> Iterator[StoredRecord]:
         """The committed records from ``start`` to before ``end``, or to what is the end when it is reached.

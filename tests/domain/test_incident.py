@@ -9,7 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.domain import commands, events, lifecycle
-from streams.domain.commands import Acknowledge, AddNote, Assign, ChangeFields, ChangeState, Declare, Merge, SetSeverity
+from streams.domain.commands import (
+    Acknowledge,
+    AddNote,
+    Assign,
+    ChangeFields,
+    ChangeState,
+    Declare,
+    Merge,
+    SetSeverity,
+    Split,
+)
 from streams.domain.errors import Reason, Rejected
 from streams.domain.incident import Incident, evolve
 from streams.domain.lifecycle import TRANSITIONS, Status, transition
@@ -229,3 +239,24 @@ def test_status_never_leaves_the_table_and_state_is_the_fold_of_the_record(
     for id_ in ids:
         state = intake.incident(id_)
         assert folded[id_] == state._replace(sequence=0, hash="", status_event="")
+
+
+def test_a_split_names_what_it_cannot_do() -> None:
+    intake = Intake()
+    intake.send(signal("a"), signal("b", service="other"))
+    first, second = intake.declared()
+    (mine,), (theirs,) = (tuple(intake.tenant.alerts_of[id_]) for id_ in (first, second))
+    alert = events.SplitAlert(mine, 1, T0, T0)
+    assert rejected(intake, Split(first, (), ADA, title="x")) == Reason.EMPTY_VALUE
+    assert rejected(intake, Split(first, (alert, alert), ADA, title="x")) == Reason.EMPTY_VALUE
+    assert (
+        rejected(intake, Split(first, (events.SplitAlert(theirs, 1, T0, T0),), ADA, title="x")) == Reason.UNKNOWN_ALERT
+    )
+    assert rejected(intake, Split(first, (alert,), ADA)) == Reason.EMPTY_VALUE
+    assert rejected(intake, Split(first, (alert,), ADA, title="x", severity="bad")) == Reason.UNKNOWN_SEVERITY
+    assert rejected(intake, Split(first, (alert,), ADA, into=first)) == Reason.SAME_INCIDENT
+    assert rejected(intake, Split(first, (alert,), ADA, into="nowhere")) == Reason.UNKNOWN_INCIDENT
+    assert rejected(intake, Split("nowhere", (alert,), ADA, title="x")) == Reason.UNKNOWN_INCIDENT
+    intake.command(ChangeState(second, "canceled", ADA))
+    assert rejected(intake, Split(first, (alert,), ADA, into=second)) == Reason.ILLEGAL_TRANSITION
+    assert rejected(intake, Split(second, (alert,), ADA, title="x")) == Reason.ILLEGAL_TRANSITION

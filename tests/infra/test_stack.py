@@ -253,7 +253,7 @@ def test_status_of_the_command_line_is_one_json_object(running: Stack) -> None:
     assert state.keys() == {"services", "processes"}
     for row in [*state["services"], *state["processes"]]:
         assert {"name", "pid", "port", "state", "rss_bytes"} <= row.keys()
-    names = ["worker", "projector", "dispatcher", "scheduler", "archiver", "poller", "api"]
+    names = ["worker", "projector", "dispatcher", "scheduler", "archiver", "poller", "simulator", "api"]
     assert [row["name"] for row in state["processes"]] == names
 
 

@@ -259,6 +259,7 @@ def test_the_application_has_these_processes_on_ports_of_their_own() -> None:
         "scheduler": 9104,
         "archiver": 9105,
         "poller": 9106,
+        "simulator": 9107,
         "api": 8080,
     }
     assert set(ports.values()) <= set(settings.all_ports())

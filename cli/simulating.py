@@ -1,0 +1,174 @@
+"""The work of a simulator: what-if jobs one after the other, and beside them the drafts that run in a shadow."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+import tenacity
+from confluent_kafka import KafkaException
+
+from projections import simulations
+from projections.base import milliseconds
+from projections.connections import Connection
+from projections.simulations import Simulation
+from projections.writer import TRANSIENT
+from streams.agents import what_if_report
+from streams.agents.recorded import INTAKE, Log, NothingThere, SpanOf, intake, record
+from streams.agents.rule_files import BadRules, parse
+from streams.agents.shadow import Draft, Shadows
+from streams.agents.what_if import simulate
+from streams.archive.files import DamagedFile
+from streams.archive.manifests import DamagedManifest
+from streams.archive.sources import NotThere
+from streams.domain.errors import IncidentsError, Transient
+from streams.runtime.partition_reader import OutOfLog, StoredRecord
+from streams.runtime.partitioning import partition_of
+from streams.runtime.settings import KafkaSettings
+
+_LOOK_S = 1.0
+_SAY_S = 0.5
+_WRONG = (BadRules, NothingThere, NotThere, OutOfLog, DamagedFile, DamagedManifest)
+"""What is wrong with a job, and not with the servers."""
+
+_LOG = structlog.get_logger()
+OpenLog = Callable[[str], Log]
+"""Opens the source of records that a job names: ``log`` or ``archive``."""
+
+
+class Cancelled(IncidentsError):  # noqa: N818
+    """The job was cancelled, or another simulator has taken it over."""
+
+
+def run_job(connection: Connection, holder: str, job: Simulation, log: Log) -> None:
+    """Decide a job's span again and store the report; what is wrong with the job itself ends it as failed."""
+    asked = job.request
+    try:
+        rule_set = parse(asked["rules"]).rule_set
+        span = SpanOf(job.tenant_id, asked["since"], asked["until"], asked["service"])
+        counting = _Counting(connection, holder, job, log)
+        simulation = simulate(job.tenant_id, rule_set, intake(log, span, counting.take), record(log, span))
+        document = what_if_report.as_document(job.tenant_id, rule_set, simulation)
+        texts = what_if_report.as_json(document), what_if_report.as_html(document, simulation)
+        simulations.finish(connection, job.simulation_id, holder, ("done", ""), texts)
+    except _WRONG as error:
+        simulations.finish(connection, job.simulation_id, holder, ("failed", str(error)), ("", ""))
+    except Cancelled:
+        _LOG.info("simulator.cancelled", job=job.simulation_id)
+
+
+class _Counting:
+    """Counts the records of the intake that were read; says so, and finds out whether to go on, twice a second."""
+
+    def __init__(self, connection: Connection, holder: str, job: Simulation, log: Log) -> None:
+        self._connection = connection
+        self._holder = holder
+        self._job = job
+        self._log = log
+        self._span: tuple[int, int] | None = None
+        self._said = 0.0
+
+    def take(self, stored: StoredRecord) -> None:
+        """A record was read; raises ``Cancelled``."""
+        now = time.monotonic()
+        if now - self._said < _SAY_S:
+            return
+        self._said = now
+        first, end = self._span = self._span or (stored.offset, self._end())
+        done, total = stored.offset - first + 1, max(end - first, 1)
+        if not simulations.progress(self._connection, self._job.simulation_id, self._holder, min(done, total), total):
+            raise Cancelled
+
+    def _end(self) -> int:
+        number = partition_of(self._job.tenant_id.encode(), len(self._log.partitions(INTAKE)))
+        return self._log.end(INTAKE, number)
+
+
+class Simulator:
+    """One simulator process; several share the jobs, and each follows all shadows."""
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        connect: Callable[[], Connection],
+        open_log: OpenLog,
+        stop: threading.Event,
+        name: str,
+    ) -> None:
+        self._kafka = kafka
+        self._connect = connect
+        self._open_log = open_log
+        self._stop = stop
+        self._name = name
+        self.problems: dict[str, str] = {"jobs": "starting", "shadows": "starting"}
+
+    def run(self) -> None:
+        """Work until ``stop`` is set; PostgreSQL, Kafka or the archive away is waited out."""
+        jobs = threading.Thread(target=self._keep_on, args=("jobs", self._jobs), name="jobs")
+        jobs.start()
+        self._keep_on("shadows", self._shadows)
+        jobs.join()
+
+    def _keep_on(self, what: str, work: Callable[[Connection], None]) -> None:
+        def connected() -> None:
+            with self._connect() as connection:
+                work(connection)
+
+        def say(state: tenacity.RetryCallState) -> None:
+            error = state.outcome.exception() if state.outcome else None
+            self.problems[what] = f"{type(error).__name__}: {error}".strip()
+            _LOG.warning("simulator.retrying", what=what, error=self.problems[what], attempt=state.attempt_number)
+
+        try:
+            tenacity.Retrying(
+                retry=tenacity.retry_if_exception_type((*TRANSIENT, Transient, KafkaException)),
+                wait=tenacity.wait_exponential_jitter(multiplier=0.2, max=5, jitter=0.2),
+                stop=tenacity.stop_when_event_set(self._stop),
+                sleep=tenacity.sleep_using_event(self._stop),
+                before_sleep=say,
+                retry_error_callback=lambda _: None,
+            )(connected)
+        finally:
+            self._stop.set()  # whatever ends one half ends the process: it is started again as a whole
+
+    def _jobs(self, connection: Connection) -> None:
+        while not self._stop.is_set():
+            job = simulations.claim(connection, self._name)
+            self.problems["jobs"] = ""
+            if job is None:
+                self._stop.wait(_LOOK_S)
+                continue
+            _LOG.info("simulator.job", job=job.simulation_id, tenant=job.tenant_id)
+            run_job(connection, self._name, job, self._open_log(job.request["source"]))
+
+    def _shadows(self, connection: Connection) -> None:
+        shadows = Shadows(self._kafka)
+        try:
+            while not self._stop.is_set():
+                follow(connection, shadows)
+                self.problems["shadows"] = ""
+                self._stop.wait(_LOOK_S)
+        finally:
+            shadows.close()
+
+
+def follow(connection: Connection, shadows: Shadows) -> None:
+    """Bring every draft's report up to what the log holds now."""
+    drafts = [
+        Draft.from_record(tenant, content, milliseconds(at), id_)
+        for tenant, content, at, id_ in simulations.drafts(connection)
+    ]
+    simulations.end_shadows(connection, [draft.event_id for draft in drafts])
+    for shadow in shadows.follow(drafts):
+        draft = shadow.draft
+        request: dict[str, Any] = {
+            "name": draft.rule_set.name,
+            "version": draft.rule_set.version,
+            "since": draft.since,
+            "until": shadow.until,
+        }
+        done = shadow.run.simulation.signals + shadow.run.simulation.commands
+        simulations.keep_shadow(connection, draft.event_id, draft.tenant, request, done, shadow.report())
