@@ -117,14 +117,16 @@ class TicketAttempt:
         after = await self.tickets.write(self.http, self.integration, before.external_id, changes)
         if not isinstance(after, Ticket):
             return after
-        return await self._verified(request, before, after, changes)
+        # Of a field that is there already, an earlier attempt may be the reason.
+        own = changes if self.number == 1 else request.changes
+        return await self._verified(request, before, after, own)
 
     async def _stale(self, request: TicketRequest, ticket: Ticket, detail: str) -> Result:
         """Nothing is written now; an earlier attempt may have been, over a value of others, before this one came."""
         if self.number == 1:
             return TicketReport("stale", ticket, detail=detail)
         if self.tickets.versioning == "counter":
-            raced = ticket.version > request.version + 2  # more than the write of that attempt and the news after it
+            raced = ticket.version > request.version + 1  # more than the write of that attempt
             return TicketReport("stale", ticket, raced=raced, detail=detail)
         report = await self._by_history(ticket, request.changes, request.version)
         return replace(report, status="stale", raced=False, detail=detail)
