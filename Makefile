@@ -74,6 +74,10 @@ sync-proof: setup ## Random interleavings of both sides of a ticket, each checke
 bench: setup ## Measure on this machine (ONLY=accept,visible QUICK=1): a table, bench/results/<date>.md, one JSON line
 	@$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY)) $(if $(filter 1,$(QUICK)),--quick) $(ARGS)
 
+.PHONY: bench-peers
+bench-peers: setup ## The same storm against Alertmanager (from Debian: prometheus-alertmanager) and ours
+	@$(BIN)/python -m bench.peers $(ARGS)
+
 .PHONY: check
 check: setup ## Format, lint, types, import directions, catalogue: seconds, no servers
 	@$(BIN)/ruff format --check .
@@ -84,7 +88,7 @@ check: setup ## Format, lint, types, import directions, catalogue: seconds, no s
 
 .PHONY: test
 test: check ## Everything that CI runs: check, then the tests (ARGS="-k word" for some, FAULTS=1: with whole-stack kills)
-	@$(BIN)/pytest -n $(or $(PROCESSES),3) --dist loadfile --no-loadscope-reorder $(if $(filter 1,$(FAULTS)),,-m "not faults") $(ARGS)
+	@$(BIN)/pytest -n $(or $(PROCESSES),3) --dist loadfile $(if $(filter 1,$(FAULTS)),,-m "not faults") $(ARGS)
 
 .PHONY: format
 format: setup ## Rewrite the code as the formatter and the fixable lints want it

@@ -21,6 +21,7 @@ PARTS = (
     "raw",
     "accept",
     "visible",
+    "saturated",
     "push",
     "record_parts",
     "reads",

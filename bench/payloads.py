@@ -106,15 +106,20 @@ def _alert(choice: random.Random, service: _Service, starts_at: str) -> Promethe
 
 def fresh(tenant: Tenant, count: int, *, seed: int = 1, services: int = 200) -> Iterator[bytes]:
     """Webhooks of Alertmanager with one new alert each."""
-    choice = random.Random(f"{tenant.name}-{seed}")
-    made = [_Service(f"svc-{seed}-{n:03d}") for n in range(services)]
+    for alert in alerts(f"{tenant.name}-{seed}", count, services=services):
+        body, headers = alertmanager.webhook([alert], secret=tenant.alertmanager.secret, group_by=("service",))
+        yield request("POST", tenant.alertmanager.path, headers, body)
+
+
+def alerts(name: str, count: int, *, services: int = 200) -> Iterator[PrometheusAlert]:
+    """Firing alerts, all different; the names of the services begin with ``name``."""
+    choice = random.Random(name)
+    made = [_Service(f"svc-{name}-{n:03d}") for n in range(services)]
     started = int(time.time()) - 600
     for n in range(count):
         service = choice.choice(made)
         service.count = n
-        alert = _alert(choice, service, _time(started + n % 300))
-        body, headers = alertmanager.webhook([alert], secret=tenant.alertmanager.secret, group_by=("service",))
-        yield request("POST", tenant.alertmanager.path, headers, body)
+        yield _alert(choice, service, _time(started + n % 300))
 
 
 def single_webhooks(tenant: Tenant, count: int, *, seed: int = 1, services: int = 200) -> Iterator[bytes]:

@@ -21,35 +21,44 @@ _LIMIT = 16 * 2**20
 
 
 async def sse(port: int, tenant: Tenant, arrivals: Arrivals) -> None:
-    """Follow the tenant's events until cancelled."""
-    async for data in events(port, tenant):
-        document = orjson.loads(data)
-        if isinstance(document, dict) and isinstance(document.get("data"), dict):
-            note(document["data"], arrivals)
+    """Follow the tenant's events until cancelled; a stream that is cut is resumed, as any client would."""
+    last = b""
+    while True:
+        async for id_, data in events(port, tenant, last):
+            last = id_
+            document = orjson.loads(data)
+            if isinstance(document, dict) and isinstance(document.get("data"), dict):
+                note(document["data"], arrivals)
 
 
-async def events(port: int, tenant: Tenant) -> AsyncIterator[bytes]:
-    """The ``data`` of each event of the tenant's stream."""
+async def events(port: int, tenant: Tenant, last: bytes = b"") -> AsyncIterator[tuple[bytes, bytes]]:
+    """The ``id`` and ``data`` of each event of the tenant's stream behind ``last``, until it ends or is cut off."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=_LIMIT)
     headers = {"Authorization": f"Bearer {tenant.viewer_token}", "Accept": "text/event-stream"}
+    if last:
+        headers["Last-Event-ID"] = last.decode()
     writer.write(request("GET", "/api/v1/events/stream", headers))
     head = await reader.readuntil(b"\r\n\r\n")
     if b" 200 " not in head[:20]:
         raise ConnectionError(f"the stream answers {head[:60]!r}")
-    rest = b""
+    rest = id_ = b""
     try:
-        while size := int(await reader.readline(), 16):  # chunked transfer coding (RFC 9112, section 7.1)
-            rest += (await reader.readexactly(size + 2))[:-2]
+        while (size := await reader.readline()).strip() not in {b"", b"0"}:  # chunked (RFC 9112, section 7.1)
+            rest += (await reader.readexactly(int(size, 16) + 2))[:-2]
             *lines, rest = rest.split(b"\n")
             for line in lines:
-                if line.startswith(b"data: "):
-                    yield line[6:]
+                if line.startswith(b"id: "):
+                    id_ = line[4:]
+                elif line.startswith(b"data: "):
+                    yield id_, line[6:]
+    except asyncio.IncompleteReadError:
+        return
     finally:
         writer.close()
 
 
 async def graphql(port: int, tenant: Tenant, arrivals: Arrivals) -> None:
-    """The same over ``graphql-transport-ws``."""
+    """The same over ``graphql-transport-ws``, until cancelled or cut off."""
     protocol = Subprotocol("graphql-transport-ws")
     async with connect(f"ws://127.0.0.1:{port}/graphql", subprotocols=[protocol], max_size=_LIMIT) as socket:
         token = {"Authorization": f"Bearer {tenant.viewer_token}"}

@@ -28,7 +28,7 @@ from streams.runtime.settings import DatabaseSettings, KafkaSettings
 from streams.runtime.topics import provision
 
 ROOT = Path(__file__).resolve().parents[1]
-READY_S, STOP_S = 300.0, 15.0
+READY_S, STOP_S = 600.0, 15.0
 EVERYTHING = ("worker", "projector", "dispatcher", "scheduler", "archiver", "api")
 TENANTS = ("amber", "frost", "delta", "lotus", "maple", "ember", "acorn", "pearl")  # two on each of four partitions
 
@@ -128,7 +128,7 @@ def world(kinds: Sequence[str] = EVERYTHING, **environment: str) -> Iterator[Wor
     (ROOT / ".incidents").mkdir(exist_ok=True)
     home = Path(tempfile.mkdtemp(prefix="bench-", dir=ROOT / ".incidents"))
     home.chmod(0o755)  # PostgreSQL runs as another user where this runs as root
-    settings = StackSettings(home=home, port_offset=free_offset())
+    settings = StackSettings(home=home, port_offset=free_offset(), start_timeout_seconds=READY_S)
     stack = local_stack.open_stack(settings)
     with ExitStack() as held:
         held.callback(_remove, home)

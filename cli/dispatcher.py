@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from cli.provider_process import Clients
-    from connectors.kit.dispatcher import Dispatcher
 
 
 def command(
@@ -21,20 +17,6 @@ def command(
     SIGTERM lets what is under way finish.
     """
     from cli.provider_process import run
-
-    run("dispatcher", metrics_port, _make)
-
-
-def _make(clients: Clients) -> Dispatcher:
     from connectors.kit.dispatcher import Dispatcher, DispatcherSettings
-    from connectors.registry import CONNECTORS
 
-    return Dispatcher(
-        DispatcherSettings(),
-        clients.database,
-        clients.producer,
-        clients.directory,
-        clients.http,
-        CONNECTORS,
-        clients.topic,
-    )
+    run("dispatcher", metrics_port, Dispatcher, DispatcherSettings)

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from cli.provider_process import Clients
-    from connectors.kit.poller import Poller
 
 
 def command(
@@ -21,20 +17,6 @@ def command(
     SIGTERM lets what is under way finish.
     """
     from cli.provider_process import run
-
-    run("poller", metrics_port, _make)
-
-
-def _make(clients: Clients) -> Poller:
     from connectors.kit.poller import Poller, PollerSettings
-    from connectors.registry import CONNECTORS
 
-    return Poller(
-        PollerSettings(),
-        clients.database,
-        clients.producer,
-        clients.directory,
-        clients.http,
-        CONNECTORS,
-        clients.topic,
-    )
+    run("poller", metrics_port, Poller, PollerSettings)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
+    from connectors.kit.contract import Connector
     from connectors.kit.directory import IntegrationDirectory
     from connectors.kit.http import ProviderHttp
     from streams.runtime.producer import AcknowledgedProducer
     from streams.runtime.settings import DatabaseSettings
+
+Settings = TypeVar("Settings")
 
 
 class Runs(Protocol):
@@ -26,19 +28,26 @@ class Runs(Protocol):
         """Work until ``stop``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Clients:
-    """What such a process works with; ``topic`` is the intake's name on the cluster."""
+if TYPE_CHECKING:
+    Make = Callable[
+        [
+            Settings,
+            DatabaseSettings,
+            AcknowledgedProducer,
+            IntegrationDirectory,
+            ProviderHttp,
+            Mapping[str, Connector],
+            str,
+        ],
+        Runs,
+    ]
 
-    database: DatabaseSettings
-    producer: AcknowledgedProducer
-    directory: IntegrationDirectory
-    http: ProviderHttp
-    topic: str
 
+def run(name: str, metrics_port: int, make: Make[Settings], settings: Callable[[], Settings]) -> None:
+    """Run what ``make`` returns until SIGTERM or SIGINT; ``settings`` reads its settings from the environment.
 
-def run(name: str, metrics_port: int, make: Callable[[Clients], Runs]) -> None:
-    """Run what ``make`` returns until SIGTERM or SIGINT; raises ``CommandError`` where secrets cannot be read."""
+    Raises ``CommandError`` where secrets cannot be read.
+    """
     import asyncio
 
     from cli.errors import CommandError
@@ -50,27 +59,28 @@ def run(name: str, metrics_port: int, make: Callable[[Clients], Runs]) -> None:
     apply()
     configure(name)
     try:
-        asyncio.run(_serve(name, metrics_port, make))
+        asyncio.run(_serve(name, metrics_port, make, settings()))
     except SecretsSealed as error:
         raise CommandError(str(error), ExitCode.USAGE) from error
 
 
-async def _serve(name: str, metrics_port: int, make: Callable[[Clients], Runs]) -> None:
+async def _serve(name: str, metrics_port: int, make: Make[Settings], settings: Settings) -> None:
     import asyncio
     import signal
 
     from connectors.kit.directory import IntegrationDirectory
     from connectors.kit.http import ProviderHttp
     from connectors.kit.secrets import ConnectorSettings, SecretBox
+    from connectors.registry import CONNECTORS
     from streams.runtime import health
     from streams.runtime.producer import AcknowledgedProducer
     from streams.runtime.settings import DatabaseSettings, KafkaSettings
 
-    kafka, database, settings = KafkaSettings(), DatabaseSettings(), ConnectorSettings()
-    directory = IntegrationDirectory(database, SecretBox(settings), role="projector")
-    http = ProviderHttp(allow_loopback=settings.allow_loopback_providers)
+    kafka, database, common = KafkaSettings(), DatabaseSettings(), ConnectorSettings()
+    directory = IntegrationDirectory(database, SecretBox(common), role="projector")
+    http = ProviderHttp(allow_loopback=common.allow_loopback_providers)
     producer = AcknowledgedProducer(kafka, f"incidents-{name}", delivery_timeout_ms=6_000)
-    work = make(Clients(database, producer, directory, http, kafka.topic("incident-intake")))
+    work = make(settings, database, producer, directory, http, CONNECTORS, kafka.topic("incident-intake"))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, work.stop)

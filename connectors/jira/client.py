@@ -153,7 +153,7 @@ async def _read(at: Site, external_id: str) -> Read:
     answer = await at.call("GET", f"{_path(external_id)}?fields={','.join(asked(at.config))}")
     if not isinstance(answer, Answer):
         return answer
-    ticket = ticket_of(at.config, as_object(answer.json()), at.integration.integration_id)
+    ticket = ticket_of(at.config, as_object(answer.json()))
     return ticket or TransientFailure("an answer without an issue")
 
 

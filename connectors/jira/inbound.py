@@ -63,7 +63,7 @@ def _issue(integration: Integration, body: dict[str, Any], whole: bytes) -> Mess
     fields = {name: value for name, value in as_object(issue.get("fields")).items() if name != "description"}
     user = limits.text(as_object(body.get("user")).get("accountId"))
     raw = whole or orjson.dumps({name: value for name, value in body.items() if name != "comment"})
-    ticket = ticket_of(config, {**issue, "fields": fields}, integration.integration_id, user)
+    ticket = ticket_of(config, {**issue, "fields": fields}, user)
     if ticket is None:
         return misunderstood(integration, digest(integration.source, raw), raw, "an issue without an id")
     return ticket_message(integration, ticket, "webhook", raw)

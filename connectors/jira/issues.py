@@ -16,10 +16,8 @@ from connectors.jira.config import JiraConfig
 from connectors.jira.documents import document, plain
 from connectors.kit import limits
 from connectors.kit.intake import as_object, in_range
+from connectors.kit.markers import is_ticket_marker
 from connectors.kit.tickets import Ticket
-
-MARKED: Final = "inc-"
-"""How markers begin (ADR 0007); each is a label of its issue."""
 
 SYNCED: Final = "incidents-sync"
 """The label of every issue that has a marker: labels cannot be searched by their beginning."""
@@ -32,7 +30,7 @@ def asked(config: JiraConfig) -> list[str]:
     return [*(name for name in config.fields if name != "status_category"), "labels", "updated"]
 
 
-def ticket_of(config: JiraConfig, issue: Mapping[str, Any], integration_id: str, updated_by: str = "") -> Ticket | None:
+def ticket_of(config: JiraConfig, issue: Mapping[str, Any], updated_by: str = "") -> Ticket | None:
     """The ticket that an issue is; ``None`` for something without an id."""
     external_id, fields = limits.identity(issue.get("id")), as_object(issue.get("fields"))
     if not external_id:
@@ -42,7 +40,7 @@ def ticket_of(config: JiraConfig, issue: Mapping[str, Any], integration_id: str,
         external_id=external_id,
         external_key=key,
         url=f"{config.base_url.rstrip('/')}/browse/{quote(key, safe='')}" if key else "",
-        marker=marker_of(fields.get("labels"), integration_id),
+        marker=marker_of(fields.get("labels")),
         version=updated,
         updated_at=updated,
         updated_by=updated_by,
@@ -71,13 +69,10 @@ def _text(name: str, value: Any) -> str:
     return limits.text(value, limits.TEXT_CHARACTERS)
 
 
-def marker_of(labels: Any, integration_id: str) -> str:
-    """The marker among an issue's labels: this integration's where there is one, else another's."""
-    markers = (
-        [one for one in labels if isinstance(one, str) and one.startswith(MARKED)] if isinstance(labels, list) else []
-    )
-    own = [one for one in markers if one.endswith(integration_id)]
-    return next(iter(own or markers), "")
+def marker_of(labels: Any) -> str:
+    """The marker among an issue's labels, the first where there are more; empty where there is none."""
+    found = [one for one in labels if isinstance(one, str)] if isinstance(labels, list) else []
+    return next(filter(is_ticket_marker, found), "")
 
 
 def edit(config: JiraConfig, changes: Mapping[str, str]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from connectors.jira.inbound import note_of
 from connectors.jira.issues import SYNCED, asked, ticket_of
 from connectors.kit.http import Answer
 from connectors.kit.intake import as_object
-from connectors.kit.markers import is_ticket_marker_of
+from connectors.kit.markers import is_ticket_marker
 from connectors.kit.outcome import PermanentFailure
 from connectors.kit.tickets import Cursor, Failure, Note, Page, Ticket
 
@@ -37,7 +37,7 @@ async def with_marker(site: Site, marker: str) -> list[Ticket] | Failure:
         return ahead
     found: dict[str, Ticket] = {}
     for issue in (*_issues(answer), *known, *ahead):
-        ticket = ticket_of(site.config, issue, site.integration.integration_id)
+        ticket = ticket_of(site.config, issue)
         if ticket is not None and marker in as_object(issue.get("fields")).get("labels", ()):
             found[ticket.external_id] = ticket
     return sorted(found.values(), key=lambda one: place(one)[1])
@@ -71,8 +71,8 @@ async def changed(site: Site, cursor: Cursor, limit: int, now: int) -> Page | Fa
         if not isinstance(answer, Answer):
             return answer
         for issue in _issues(answer):
-            ticket = ticket_of(site.config, issue, site.integration.integration_id)
-            if ticket is None or not _is_ours(site, ticket) or place(ticket) <= _start(since):
+            ticket = ticket_of(site.config, issue)
+            if ticket is None or not is_ticket_marker(ticket.marker) or place(ticket) <= _start(since):
                 continue
             if len(tickets) == limit:
                 return Page(tickets, _after(tickets, since, began), is_last=False, notes=notes)
@@ -82,10 +82,6 @@ async def changed(site: Site, cursor: Cursor, limit: int, now: int) -> Page | Fa
     if not is_last and not tickets:
         return PermanentFailure("more issues changed in the same minutes than can be read")
     return Page(tickets, _after(tickets, since, began), is_last, notes=notes)
-
-
-def _is_ours(site: Site, ticket: Ticket) -> bool:
-    return is_ticket_marker_of(site.integration.integration_id, ticket.marker)
 
 
 async def _pages(site: Site, jql: str) -> AsyncIterator[Answer | Failure]:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+from typing import Final
+
+TICKET_MARK: Final = "inc-"
+"""How the markers of tickets begin (ADR 0007)."""
 
 _MARKER = re.compile(r"\[incidents:[0-9A-Za-z._:-]+\]\s*$")
 
@@ -12,9 +16,9 @@ def marker(key: str) -> str:
     return f"[incidents:{key}]"
 
 
-def is_ticket_marker_of(integration_id: str, mark: str) -> bool:
-    """Whether a ticket's marker is one of this integration: others may share the account's view of the provider."""
-    return mark.endswith(f"-{integration_id}")
+def is_ticket_marker(mark: str) -> bool:
+    """Whether this is a marker that an incident puts on its ticket."""
+    return mark.startswith(TICKET_MARK)
 
 
 def has_marker(text: str) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 from connectors.kit.http import Answer
 from connectors.kit.intake import as_object
-from connectors.kit.markers import is_ticket_marker_of
+from connectors.kit.markers import is_ticket_marker
 from connectors.kit.outcome import PermanentFailure
 from connectors.kit.tickets import Cursor, Failure, Note, Page, Ticket
 from connectors.servicenow import queries
@@ -25,14 +25,14 @@ async def page(at: Instance, cursor: Cursor, limit: int, now: int) -> Page | Fai
     """One page of changes after the cursor (``now`` in milliseconds)."""
     since = cursor if cursor.updated_at else replace(cursor, updated_at=now - _FROM_NOW_MS)
     began = since.began or since.updated_at
-    answer = await at.call("GET", queries.changed(at.config, at.integration.integration_id, since, limit))
+    answer = await at.call("GET", queries.changed(at.config, since, limit))
     if not isinstance(answer, Answer):
         return answer
     found = [ticket for one in rows(answer) if (ticket := ticket_of(at.config, as_object(one))) is not None]
     keys = [(one.updated_at, one.external_id) for one in found]
     if keys != sorted(keys) or any(one.updated_at < since.updated_at // 1000 * 1000 for one in found):
         return PermanentFailure("the instance did not understand the query for changes")
-    tickets = [one for one in found if is_ticket_marker_of(at.integration.integration_id, one.marker)]
+    tickets = [one for one in found if is_ticket_marker(one.marker)]
     notes = await _notes(at, tickets, began)
     if not isinstance(notes, list):
         return notes

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import quote, urlencode
 
+from connectors.kit.markers import TICKET_MARK
 from connectors.kit.tickets import Cursor
 from connectors.servicenow.config import ServiceNowConfig
 from connectors.servicenow.records import PLATFORM, raw_time
@@ -36,9 +37,9 @@ def with_marker(config: ServiceNowConfig, marker: str) -> str:
     return f"{INCIDENT}?{urlencode({**_shape(config), 'sysparm_query': query, 'sysparm_limit': '10'})}"
 
 
-def changed(config: ServiceNowConfig, integration_id: str, cursor: Cursor, limit: int) -> str:
-    """Records with a marker of the integration that changed after the cursor: a keyset by time of change and id."""
-    marked, at = f"correlation_idENDSWITH-{_value(integration_id)}", raw_time(cursor.updated_at)
+def changed(config: ServiceNowConfig, cursor: Cursor, limit: int) -> str:
+    """Records with a marker that changed after the cursor: a keyset by time of change and id."""
+    marked, at = f"correlation_idSTARTSWITH{TICKET_MARK}", raw_time(cursor.updated_at)
     after = f"{marked}^sys_updated_on>={at}"
     if cursor.external_id:
         same_second = f"{marked}^sys_updated_on={at}^sys_id>{_value(cursor.external_id)}"

@@ -9,7 +9,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 LOOPBACK = "127.0.0.1"
 S3_INNER_PORTS = 7
-METRICS_PORTS = 6
+METRICS_PORTS = 7
 MAXIMUM_BROKERS = 3  # more would need ports that stacks beside this one use
 
 

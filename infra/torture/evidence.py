@@ -25,7 +25,7 @@ from streams.codec import cloudevents
 from streams.domain.envelope import Envelope
 from streams.runtime.settings import KafkaSettings
 
-LOOKUP = 500
+LOOKUP, READ_S = 500, 120.0
 SMALLEST = 5
 """How many violations of one invariant are told in full; the rest is counted."""
 
@@ -106,7 +106,7 @@ def collect(world: World, ledger: Ledger, subscribers: Sequence[Subscriber], rep
         else:
             items[record.key or b""] = record.value
     incidents, timeline, outbox, moves_back = _rows(world)
-    with httpx.Client(base_url=world.fake_url, timeout=30) as client:
+    with httpx.Client(base_url=world.fake_url, timeout=READ_S) as client:
         account = client.get("/_effects").json()
     return Evidence(
         kafka=kafka,
@@ -155,7 +155,7 @@ def _looked_up(world: World, ledger: Ledger) -> dict[Id, str]:
     for tenant in world.tenants:
         ids = [id_ for id_ in (*ledger.accepted, *ledger.raw.values()) if id_.tenant == tenant.name]
         headers = {"Authorization": f"Bearer {tenant.viewer_token}"}
-        with httpx.Client(base_url=world.base_url, timeout=30, headers=headers) as client:
+        with httpx.Client(base_url=world.base_url, timeout=READ_S, headers=headers) as client:
             for start in range(0, len(ids), LOOKUP):
                 part = [{"source": id_.source, "id": id_.id} for id_ in ids[start : start + LOOKUP]]
                 answer = client.post("/api/v1/alerts/lookup", json={"items": part})

@@ -20,7 +20,7 @@ from infra.torture.network import network_faults
 from infra.torture.waiting import NoRecovery
 from infra.torture.world import World
 
-IN_SYNC_S = 180.0
+IN_SYNC_S, FAKE_S = 180.0, 60.0
 PAUSE_S = 8.0
 """Longer than the session timeout (6 s): the sleeper's partitions have moved when it wakes up."""
 
@@ -116,7 +116,7 @@ async def _objects_down(arena: Arena) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _provider(arena: Arena, fault: dict[str, Any]) -> AsyncIterator[None]:
-    async with httpx.AsyncClient(base_url=arena.world.fake_url) as client:
+    async with httpx.AsyncClient(base_url=arena.world.fake_url, timeout=FAKE_S) as client:
         (await client.post("/_faults", json=fault)).raise_for_status()
     yield
 

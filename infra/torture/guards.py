@@ -54,7 +54,7 @@ def try_out(bug: Planted, seed: int, say: Callable[[str], None]) -> Guarded:
         max(STEPS, len(kinds)),
         seed,
         kinds,
-        RATE,
+        rate=RATE,
         repeated=REPEATED,
         planted=(bug.name,),
         breather_s=0.2,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 
 from infra.torture.arena import Fault
 from infra.torture.evidence import Finding
@@ -25,6 +25,7 @@ class Plan:
     steps: int
     seed: int
     kinds: tuple[Fault, ...] = field(default_factory=faults)
+    _: KW_ONLY
     rate: float = 10.0
     repeated: float = REPEATED
     brokers: int = 1

@@ -15,7 +15,7 @@ READS = {action for action in Action if action.endswith((":read", ":subscribe"))
     Action.READ_TOKENS,
     Action.READ_INTEGRATIONS,
 }
-ACTS = {Action.DECLARE, Action.ACT, Action.SEND_SIGNALS}
+ACTS = {Action.DECLARE, Action.ACT, Action.SEND_SIGNALS, Action.SIMULATE}
 
 
 @pytest.mark.parametrize("role", ROLES)

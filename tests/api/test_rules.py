@@ -21,7 +21,7 @@ from tests.projections.test_row_level_security import tenants_seen
 pytestmark = pytest.mark.stack
 
 RULES = (Path(__file__).parents[2] / "docs" / "examples" / "rules.yaml").read_text()
-WIDE = "name: wide\nversion: 2\nrules:\n  - {name: all, key: [connector], window: 10m}\n"
+WIDE = "name: wide\nversion: 2\nrules:\n  - {name: all, key: [error_type], window: 10m}\n"
 HOLDER = "test"
 
 
@@ -58,7 +58,7 @@ def declare(client: httpx.Client, count: int) -> None:
     batch = [
         {
             "specversion": "1.0", "id": f"w-{n}", "source": "/shop", "type": "com.incidents.signal.v1",
-            "data": {"title": "<b>slow</b>", "service": f"s{n}", "error_type": "e", "connector": "shop"},
+            "data": {"title": "<b>slow</b>", "service": f"s{n}", "error_type": "e"},
         }
         for n in range(count)
     ]  # fmt: skip

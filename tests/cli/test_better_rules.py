@@ -103,8 +103,11 @@ def test_a_storm_shows_a_better_rule_set_which_is_shadowed_promoted_and_applied_
     asked = ("--rules", str(rules), "--tenant", TENANT, "--since", began)
     with ExitStack() as running:
         running.enter_context(working(settings, database.url.get_secret_value()))
-        for name in ("projector", "simulator"):
+        names = ("projector", "simulator")
+        _, simulator = [
             running.enter_context(process([name], variables(settings, database), tmp_path / f"{name}.log"))
+            for name in names
+        ]
         send(settings, storm("a", 48))
         wait_until(lambda: len(check_record(settings).deliveries) == 48, "the storm is decided", 60)
 
@@ -121,6 +124,13 @@ def test_a_storm_shows_a_better_rule_set_which_is_shadowed_promoted_and_applied_
         assert (live["rules"], live["signals"]) == ({"name": "shop", "version": 3}, 16)
         assert live["incidents"] == {"recorded": 4, "simulated": 2}
         assert "simulated" in run("rules", "shadow", "--tenant", TENANT)
+        simulator.kill()
+        simulator.wait()
+        with connect(database, "projector", name="test", autocommit=True) as connection:
+            connection.execute("DELETE FROM ops.simulations")
+        running.enter_context(process(["simulator"], variables(settings, database), tmp_path / "second.log"))
+        wait_until(lambda: _shadowed(database) == 16, "another simulator has read them again", 60)
+        assert orjson.loads(run("rules", "shadow", "--tenant", TENANT, "--format", "json")) == live
 
         with pytest.raises(CommandError, match="unknown-rule-set"):
             run("apply-rules", *asked, "--accept", _plan(asked)["plan"])

@@ -357,7 +357,6 @@ async def test_changes_are_listed_by_pages_without_a_gap(system: Linked, fake: F
         clock.now += place % 3 == 2
     plain_issue = {"project": {"key": "OPS"}, "issuetype": {"name": "Task"}, "summary": "not ours"}
     fake.issues.create({"fields": plain_issue}, MIA)
-    await system.create("inc-8-int_2", summary="of another integration")
     clock.now += 2
     listed: list[str] = []
     cursor = Cursor(int(clock.now - 60) * 1000)
