@@ -152,11 +152,12 @@ def resolve(
 
 def _record(tenant: str) -> list[Recorded]:
     from infra.local.environment import apply
-    from streams.agents.recorded import SpanOf, record
+    from streams.agents.recorded import KafkaLog, SpanOf, record
     from streams.runtime.settings import KafkaSettings
 
     apply()
-    return list(record(KafkaSettings(), SpanOf(tenant)))
+    with KafkaLog(KafkaSettings()) as log:
+        return list(record(log, SpanOf(tenant)))
 
 
 def _incident_id(record: list[Recorded], reference: str) -> str:

@@ -102,7 +102,7 @@ def _value(type_: GraphQLType) -> str:
     if isinstance(type_, GraphQLInputObjectType):
         return "{}"
     if isinstance(type_, GraphQLEnumType):
-        return next(iter(type_.values))
+        return str(next(iter(type_.values)))
     return {"Int": "1", "Boolean": "true"}.get(str(type_), '"x"')
 
 
