@@ -21,7 +21,7 @@ from streams.domain.catalogue import TYPE_OF
 from streams.domain.commands import Command
 from streams.domain.envelope import Envelope, derive_id, rfc3339
 from streams.domain.errors import Reason
-from streams.domain.events import CommandAccepted, CommandRejected, CommandResult
+from streams.domain.outputs import CommandAccepted, CommandRejected, CommandResult
 from streams.runtime import metrics
 from streams.runtime.admission import Overloaded
 from streams.runtime.producer import AcknowledgedProducer, BrokerUnavailable, ProducerRecord, QueueFull, RecordTooLarge

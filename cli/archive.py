@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     import threading
 
     from streams.archive.archiver import Archiver
+    from streams.archive.history import Histories
     from streams.archive.reading import Archive
+    from streams.runtime.settings import DatabaseSettings
 
 app = typer.Typer(help="The archive of the log: write, list, verify, restore.")
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value.")]
@@ -152,8 +154,35 @@ def archiver(stop: threading.Event) -> Archiver:
         signer=Signer(signing),
         verifier=Verifier(signing),
         stop=stop,
+        passed=lambda topic: _passed(database, topic),
         back_up=lambda: operations.take_when_due(database, settings.operations_s, _now()),
     )
+
+
+def _passed(database: DatabaseSettings, topic: str) -> dict[int, int]:
+    """How far the projections have come on a topic."""
+    import psycopg
+
+    from projections.checkpoints import passed
+    from projections.connections import connect
+    from streams.domain.errors import Transient
+
+    try:
+        with connect(database, "owner", name="archiver") as connection:
+            return passed(connection, topic)
+    except psycopg.OperationalError as error:
+        raise Transient(f"PostgreSQL: {error}") from error
+
+
+def histories() -> Histories:
+    """Readers of the log from its beginning, in this environment: the archive, then Kafka."""
+    from infra.local.environment import apply
+    from streams.archive.history import Histories
+    from streams.archive.settings import ArchiveSettings
+    from streams.runtime.settings import KafkaSettings, ObjectStorageSettings
+
+    apply()
+    return Histories(ObjectStorageSettings(), ArchiveSettings().prefix(KafkaSettings().topic_prefix))
 
 
 def open_archive(*, skip_damaged: bool = False) -> Archive:
@@ -172,6 +201,7 @@ def open_archive(*, skip_damaged: bool = False) -> Archive:
 @contextmanager
 def errors() -> Iterator[None]:
     """What goes wrong on purpose becomes a message and an exit code."""
+    import psycopg
     from confluent_kafka import KafkaException
 
     from cli.errors import CommandError
@@ -186,6 +216,8 @@ def errors() -> Iterator[None]:
         raise CommandError(str(error)) from error
     except KafkaException as error:
         raise CommandError(f"Kafka: {error.args[0].str()}", ExitCode.NOT_RUNNING) from error
+    except psycopg.OperationalError as error:
+        raise CommandError(f"PostgreSQL: {error}", ExitCode.NOT_RUNNING) from error
 
 
 def _lost(text: str) -> int:

@@ -8,7 +8,7 @@ import typer
 
 if TYPE_CHECKING:
     from streams.domain.commands import Command
-    from streams.domain.events import CommandAccepted
+    from streams.domain.outputs import CommandAccepted
 
 Tenant = Annotated[str, typer.Option(help="Whose.")]
 Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds to wait for the outcome.")]
@@ -33,7 +33,7 @@ def send(tenant: str, command: Command, timeout: float) -> CommandAccepted:
     from cli.exit_codes import ExitCode
     from streams.domain.catalogue import TYPE_OF
     from streams.domain.envelope import Envelope
-    from streams.domain.events import CommandRejected
+    from streams.domain.outputs import CommandRejected
     from streams.runtime.commanding import NoAnswer, carry_out
     from streams.runtime.settings import KafkaSettings
 

@@ -61,6 +61,7 @@ def _rebuild(
     yes: bool,
     as_json: bool,
 ) -> None:
+    from cli.archive import histories
     from cli.exit_codes import ExitCode
     from cli.output import print_json
     from cli.progress import offsets
@@ -70,7 +71,7 @@ def _rebuild(
     from streams.runtime.settings import DatabaseSettings, KafkaSettings
 
     apply()
-    source, database = KafkaSource(KafkaSettings()), DatabaseSettings()
+    source, database = KafkaSource(KafkaSettings(), reader=histories()), DatabaseSettings()
     with _explained(), rebuild.alone(database) as owner:
         wanted = rebuild.plan(owner, source, names, free=available or None)
         _say_plan(wanted, as_json=as_json and dry_run)
@@ -112,6 +113,7 @@ def _list(*, as_json: bool) -> None:
 
 
 def _roll_back(names: list[str], *, yes: bool, as_json: bool) -> None:
+    from cli.archive import histories
     from cli.errors import CommandError
     from cli.exit_codes import ExitCode
     from cli.output import print_json
@@ -128,7 +130,8 @@ def _roll_back(names: list[str], *, yes: bool, as_json: bool) -> None:
         typer.confirm(f"Show the generation of {names[0]} before this one again?", abort=True, err=True)
     database = DatabaseSettings()
     with _explained(), rebuild.alone(database) as owner, offsets() as progress:
-        run = rebuild.Rebuild(owner, KafkaSource(KafkaSettings()), database, progress)
+        source = KafkaSource(KafkaSettings(), reader=histories())
+        run = rebuild.Rebuild(owner, source, database, progress)
         before, after = run.roll_back(names[0])
     if as_json:
         print_json({"projection": names[0], "from": before, "to": after})

@@ -44,6 +44,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("topics", "cli.topics:command", DATA),
     Command("rebuild", "cli.rebuild:command", DATA),
     Command("replay", "cli.replay:command", DATA),
+    Command("erase", "cli.erase:command", DATA),
     Command("dlq", "cli.dlq:app", DATA),
     Command("doctor", "cli.doctor:command", DATA),
     Command("tenant", "cli.tenant:app", DATA),

@@ -37,11 +37,11 @@ def command(
     from itertools import islice
 
     import schemas
+    from cli.archive import histories
     from cli.emitting import opened, paced
     from cli.errors import CommandError
     from cli.exit_codes import ExitCode
     from infra.local.environment import apply
-    from streams.runtime.log_reader import LogReader
     from streams.runtime.log_span import Wanted, entries
     from streams.runtime.settings import KafkaSettings
 
@@ -54,7 +54,7 @@ def command(
     )
     _check(topic, wanted)
     count = 0
-    with _explained(), LogReader(settings, topic) as reader, opened(to, settings) as emit:
+    with _explained(), histories()(settings, topic) as reader, opened(to, settings) as emit:
         found = entries(reader, topic, wanted)
         for entry in paced(islice(found, limit) if limit else found, rate):
             emit(entry)

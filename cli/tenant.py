@@ -33,7 +33,7 @@ def release(
     from streams.domain.catalogue import TYPE_OF
     from streams.domain.commands import Release
     from streams.domain.envelope import Envelope
-    from streams.domain.events import CommandRejected
+    from streams.domain.outputs import CommandRejected
     from streams.runtime.commanding import NoAnswer, carry_out
     from streams.runtime.settings import KafkaSettings
 

@@ -13,17 +13,22 @@ if TYPE_CHECKING:
 
     from streams.archive.deciding import Decided
     from streams.archive.verifying import Verified
+    from streams.runtime.settings import KafkaSettings
 
 
 def command(
     incident: Annotated[str, typer.Option(help="Only what concerns this incident (its id).")] = "",
-    every: Annotated[bool, typer.Option("--all", help="Everything; the same as no other choice.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="The whole record, with digests of all read models.")] = False,
     tenant: Annotated[str, typer.Option(help="Only what concerns this tenant.")] = "",
     decisions: Annotated[bool, typer.Option("--decisions", help="Decide the intake again and compare.")] = False,
     from_snapshot: Annotated[
         bool, typer.Option("--from-snapshot", help="With --decisions: begin at the newest archived state.")
     ] = False,
     generation: Annotated[int, typer.Option(min=0, help="Of the timeline's rows; 0: the active one.")] = 0,
+    digests: Annotated[
+        bool, typer.Option("--digests", help="Also make the read models anew and compare digests of all their rows.")
+    ] = False,
+    jobs: Annotated[int, typer.Option(min=0, help="Processes that verify; 0: one for each core.")] = 0,
     archive: Annotated[bool, typer.Option(help="Hold the log against the archive and its signed checkpoints.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON value.")] = False,
 ) -> None:
@@ -31,6 +36,8 @@ def command(
 
     Names the first bad event of each tenant and what is wrong with it. Exit code 1 when anything is.
     """
+    import os
+
     from cli.archive import errors, open_archive
     from cli.errors import CommandError
     from cli.exit_codes import ExitCode
@@ -42,18 +49,41 @@ def command(
 
     if every and (incident or tenant):
         raise CommandError("--all goes with neither --incident nor --tenant", ExitCode.USAGE)
+    digests = digests or every
     with errors(), _progress() as progress:
         copies = open_archive()  # also reads the environment file, so it comes first
         used = copies if archive else None
         kafka = KafkaSettings()
         verifier = Verifier(SigningSettings()) if archive else None
         verification = Verification(kafka, DatabaseSettings(), used, verifier, tenant, generation)
-        found = verification.run(progress)
+        found = verification.run(progress, jobs=jobs or os.cpu_count() or 1)
+        if digests:
+            found.problems += _digests(kafka)
         again = Deciding(kafka, used, from_snapshot=from_snapshot).run(progress) if decisions else None
     if incident:
         found.damage = [one for one in found.damage if one.incident_id in {"", incident}]
         found.problems = [one for one in found.problems if incident in one or "event" not in one]
     report(found, again, as_json=as_json)
+
+
+def _digests(kafka: KafkaSettings) -> list[str]:
+    """What differs between the read models and the log, by the digests of their rows; nothing is swapped."""
+    from cli.archive import histories
+    from cli.progress import offsets
+    from projections import rebuild
+    from projections.sources import KafkaSource
+    from streams.runtime.settings import DatabaseSettings
+
+    database, source = DatabaseSettings(), KafkaSource(kafka, reader=histories())
+    with rebuild.alone(database) as owner, offsets() as progress:
+        run = rebuild.Rebuild(owner, source, database, progress)
+        compared = run.compare(rebuild.plan(owner, source)).compared
+    return [
+        f"PostgreSQL: {view} of generation {one.live} differs from the log: {rows.changed} rows changed,"
+        f" {rows.added} missing, {rows.missing} too many{'' if rows.complete else ', at least'}"
+        for one in compared
+        for view, rows in one.differences.items()
+    ]
 
 
 def report(found: Verified, again: Decided | None = None, *, as_json: bool) -> None:
@@ -63,7 +93,7 @@ def report(found: Verified, again: Decided | None = None, *, as_json: bool) -> N
     from cli.exit_codes import ExitCode
     from cli.output import print_json
 
-    whole = found.whole and (again is None or not again.differences)
+    whole = found.whole and (again is None or again.whole)
     if as_json:
         print_json({"whole": whole, **asdict(found), "decisions": asdict(again) if again else None})
     else:
@@ -88,14 +118,18 @@ def _lines(found: Verified, again: Decided | None) -> list[str]:
     ]
     lines += [f"PROBLEM: {one}" for one in found.problems]
     if again is not None:
-        lines.append(f"{again.events} events in {again.batches} batches decided again in {again.seconds:.1f} s")
+        lines.append(
+            f"{again.events} events in {again.batches} batches decided again in {again.seconds:.1f} s,"
+            f" {again.states} states compared"
+        )
+        lines += [f"STATE: {one}" for one in again.state_items]
         lines += [
             f"DECIDED OTHERWISE: event {one.event_id} ({one.type}) of {one.tenant}, intake {one.intakespan},"
             f" rule {one.rule or '-'}, decider {one.decider}: {one.detail}"
             for one in again.differences
         ]
         lines += [f"not compared: {one}" for one in again.not_compared]
-    if found.whole and (again is None or not again.differences):
+    if found.whole and (again is None or again.whole):
         lines.append("whole")
     return lines
 

@@ -88,7 +88,10 @@ class Rebuildable(Projection, Protocol):
         """Whether the tables need their keys while they are being filled."""
 
     def fill(self, connection: Connection, records: Sequence[Record]) -> int:
-        """As ``apply``, for records that no row of the tables comes from yet."""
+        """As ``apply``, for records that no row of the tables comes from yet, while nobody else writes them.
+
+        An instance may remember what it wrote: after a transaction that was rolled back a new one must go on.
+        """
 
 
 def instant(milliseconds: int) -> datetime:

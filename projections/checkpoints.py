@@ -41,6 +41,13 @@ WHERE c.projection = m.projection AND c.generation = m.generation AND c.topic = 
 _ACTIVE = "SELECT projection, generation FROM ops.projection_active"
 
 
+_PASSED = """
+SELECT partition, min(next_offset)
+FROM ops.projection_checkpoints c LEFT JOIN ops.projection_active a USING (projection)
+WHERE topic = %s AND c.generation = coalesce(a.generation, c.generation) GROUP BY partition
+"""
+
+
 class Fenced(IncidentsError):  # noqa: N818  says what happened, as the other errors do
     """Another process has taken the partition over: this one must leave without writing."""
 
@@ -65,6 +72,11 @@ class Checkpoint:
 def active(connection: Connection) -> dict[str, int]:
     """The generation that readers see, of each read model and each of its views."""
     return dict(connection.execute(_ACTIVE).fetchall())
+
+
+def passed(connection: Connection, topic: str) -> dict[int, int]:
+    """How far everything that readers see has come on a topic, by partition: where the one furthest behind goes on."""
+    return dict(connection.execute(_PASSED, [topic]).fetchall())
 
 
 def claim_serving(

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import orjson
 
 from projections.base import Record
-from streams.codec import cloudevents
+from streams.codec import avro, cloudevents
 from streams.domain.catalogue import Topic
 from streams.domain.envelope import Envelope
 
@@ -29,8 +29,13 @@ def decode(
     value: bytes | None,
 ) -> Record:
     """The record of a topic of the catalogue; raises ``InvalidEvent`` or ``UnknownSchema`` as the codec does."""
-    envelope, data = cloudevents.decode(headers, value)
-    return record_of(topic, partition, offset, envelope, data)
+    envelope, schema, content_type = cloudevents.decode_headers(headers)
+    fields = cloudevents.read_data(envelope.type, schema, content_type, value)
+    json = jsonb(fields)  # from the plain fields: from data classes it takes three times as long
+    data = avro.instance(envelope.type, schema, fields)
+    if b"\\u0000" in json or "\0" in "".join(_TEXTS_OF(envelope)):
+        return record_of(topic, partition, offset, envelope, data)
+    return Record(topic, partition, offset, envelope, data, json)
 
 
 def record_of(topic: Topic, partition: int, offset: int, envelope: Envelope, data: Any) -> Record:

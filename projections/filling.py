@@ -44,17 +44,17 @@ def fill(task: Task) -> int:
 
     Raises ``LogBeginsLater``, ``UnreadableRecord``, ``SequenceGap`` and ``Fenced``.
     """
-    projections = [rebuildable(*one) for one in task.generations]
     retry = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type((*TRANSIENT, KafkaException)),
         wait=tenacity.wait_exponential_jitter(multiplier=0.2, max=5),
         stop=tenacity.stop_after_attempt(_ATTEMPTS),
         reraise=True,
     )
-    return retry(_fill, task, projections)
+    return retry(_fill, task)
 
 
-def _fill(task: Task, projections: Sequence[Rebuildable]) -> int:
+def _fill(task: Task) -> int:
+    projections = [rebuildable(*one) for one in task.generations]  # anew: what they remember was rolled back
     with (
         connect(task.database, "projector", name="rebuild", autocommit=True) as connection,
         task.source.open() as reading,

@@ -14,7 +14,7 @@ from projections.base import Record, instant, instant_or_none
 from projections.connections import Connection
 from projections.decoding import jsonb
 from projections.staging import Staging
-from streams.domain import events
+from streams.domain import events, outputs
 from streams.domain.catalogue import Topic
 from streams.domain.ticket_events import SyncCompleted, SyncFailed
 
@@ -48,7 +48,7 @@ Row = tuple[Any, ...]
 
 def intent_row(record: Record) -> Row:
     """A pending row in the order of ``COLUMNS``; it may be sent from the moment it was planned."""
-    intent: events.Intent = record.data
+    intent: outputs.Intent = record.data
     created = instant(intent.created)
     return (
         intent.intent_id,

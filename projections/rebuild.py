@@ -221,6 +221,18 @@ class Rebuild:
             self._swap(pairs, held)
         return Report(compared, True, wanted.left, seconds, tuple(self._drop_old([one for one, _ in pairs], keep)))
 
+    def compare(self, wanted: Plan) -> Report:
+        """Whether the live rows agree with the log: as ``run``, but the new generation is dropped in the end.
+
+        Raises ``AnotherRebuild`` where one was begun that is to be gone on with.
+        """
+        if any(one.resumed for one in wanted.models):
+            raise AnotherRebuild("a rebuild was begun and has not ended: finish it first, or begin it again")
+        report = self.run(wanted, swapping=False)
+        for one in wanted.models:
+            generations.drop(self._owner, one.new)
+        return report
+
     def roll_back(self, name: str, to: int = 0) -> tuple[int, int]:
         """Show an earlier generation again, once it has caught up; returns the numbers of the old and the new one.
 

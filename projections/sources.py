@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -14,7 +14,7 @@ from streams.domain.errors import IncidentsError, InvalidEvent, UnknownSchema
 from streams.runtime.log_reader import LogReader, Span
 from streams.runtime.settings import KafkaSettings
 
-BATCH = 10_000
+BATCH = 20_000
 """Records that are decoded, written and committed together."""
 
 
@@ -48,15 +48,16 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class KafkaSource:
-    """The log as Kafka holds it, committed records only."""
+    """The log, committed records only; ``reader`` may know where to find what Kafka no longer holds."""
 
     settings: KafkaSettings
     topic: Topic = "incident-events"
+    reader: Callable[[KafkaSettings, str], LogReader] = LogReader
 
     @contextmanager
     def open(self) -> Iterator[Reading]:
         """A reader with a connection of its own."""
-        with LogReader(self.settings, self.topic) as reader:
+        with self.reader(self.settings, self.topic) as reader:
             yield _KafkaReading(reader, self.topic)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
@@ -23,9 +24,14 @@ _DATA = _NAMES.index("data")
 
 
 class TimelineRows:
-    """The rows of a generation of ``timeline_entries`` (0: the active one), next to the events as they come."""
+    """The rows of a generation of ``timeline_entries`` (0: the active one), next to the events as they come.
 
-    def __init__(self, connection: Connection, generation: int = 0) -> None:
+    ``holds`` says which tenants' events will come; rows of others are not asked for.
+    """
+
+    def __init__(
+        self, connection: Connection, generation: int = 0, holds: Callable[[str], bool] = lambda _: True
+    ) -> None:
         self._connection = connection
         name = ("read_data", f"timeline_entries_g{generation}") if generation else ("read", "timeline_entries")
         table = sql.Identifier(*name)
@@ -34,8 +40,11 @@ class TimelineRows:
             "SELECT {columns} FROM unnest(%s::text[], %s::bigint[]) AS w (tenant_id, tenantsequence)"
             " JOIN {table} e USING (tenant_id, tenantsequence)"
         ).format(columns=columns, table=table)
-        self._heads = sql.SQL("SELECT tenant_id, max(tenantsequence) FROM {} GROUP BY 1").format(table)
-        self._last: dict[str, int] = dict(connection.execute(self._heads).fetchall())
+        self._heads = sql.SQL("SELECT tenant_id, max(tenantsequence), count(*) FROM {} GROUP BY 1").format(table)
+        found = connection.execute(self._heads).fetchall()
+        self._last: dict[str, int] = {tenant: last for tenant, last, _ in found if holds(tenant)}
+        self._rows: dict[str, int] = {tenant: count for tenant, _, count in found}
+        self._taken: Counter[str] = Counter()
         self._seen: dict[str, int] = {}
         self._batch: list[Record] = []
         self._bad: dict[str, str] = {}
@@ -45,8 +54,10 @@ class TimelineRows:
         record = decode("incident-events", stored.partition, stored.offset, list(stored.headers), stored.value)
         tenant, number = record.envelope.tenantid, record.envelope.tenantsequence
         self._seen[tenant] = max(number, self._seen.get(tenant, 0))
-        if tenant not in self._bad and number <= self._last.get(tenant, 0):
-            self._batch.append(record)
+        if number <= self._last.get(tenant, 0):
+            self._taken[tenant] += 1
+            if tenant not in self._bad:
+                self._batch.append(record)
         if len(self._batch) >= _AT_ONCE:
             self._compare()
 
@@ -57,6 +68,9 @@ class TimelineRows:
             if tenant in {"", name} and last > self._seen.get(name, 0) and name not in self._bad:
                 end = self._seen.get(name, 0)
                 self._bad[name] = f"PostgreSQL has events of {name} up to {last}, the log ends at {end}: truncated"
+            elif tenant in {"", name} and self._rows[name] > self._taken[name] and name not in self._bad:
+                more = self._rows[name] - self._taken[name]
+                self._bad[name] = f"PostgreSQL has {more} events of {name} up to {last} that the log does not have"
         return list(self._bad.values())
 
     def _compare(self) -> None:

@@ -20,7 +20,10 @@ _ROOT = files(__name__)
 
 @dataclass(frozen=True, slots=True)
 class TopicSpec:
-    """One topic of the catalogue; ``config`` are Kafka topic settings, ``dead_letter`` the DLQ's name or empty."""
+    """One topic of the catalogue; ``config`` are Kafka topic settings, ``dead_letter`` the DLQ's name or empty.
+
+    ``kept_ms`` is how long a record stays once it is archived (0: for ever, or as ``config`` says).
+    """
 
     name: str
     description: str
@@ -29,6 +32,7 @@ class TopicSpec:
     partitions: int
     config: Mapping[str, str]
     dead_letter: str = ""
+    kept_ms: int = 0
 
 
 def _names(folder: Traversable) -> list[str]:
@@ -73,6 +77,7 @@ def topics() -> tuple[TopicSpec, ...]:
             partitions=catalogue["partitions"],
             config=entry["config"],
             dead_letter=entry.get("dead_letter", ""),
+            kept_ms=entry.get("kept_ms", 0),
         )
         for name, entry in catalogue["topics"].items()
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 
-from streams.domain.events import CommandResult
+from streams.domain.outputs import CommandResult
 
 _KEPT = 20_000
 

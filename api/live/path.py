@@ -17,7 +17,7 @@ from api.live.outcomes import Outcomes
 from api.live.tail import Tail, earliest, last_stable
 from streams.codec import cloudevents
 from streams.domain.errors import InvalidEvent, UnknownSchema
-from streams.domain.events import CommandAccepted, CommandRejected
+from streams.domain.outputs import CommandAccepted, CommandRejected
 from streams.runtime import metrics
 from streams.runtime.settings import KafkaSettings
 

@@ -15,7 +15,7 @@ from api.rest.responses import json_response
 from api.views import incident_view
 from policy.decision import Principal
 from streams.domain.commands import Command
-from streams.domain.events import CommandAccepted, CommandRejected
+from streams.domain.outputs import CommandAccepted, CommandRejected
 
 _ETAG = re.compile(r'(?:W/)?"(\d{1,18})"')
 

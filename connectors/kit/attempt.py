@@ -11,7 +11,7 @@ from connectors.kit.contract import Connector, Integration, Sends
 from connectors.kit.http import ProviderHttp
 from connectors.kit.outcome import Found, Gone, Ok, Outcome, PermanentFailure, TooLate, TransientFailure, Unknown
 from connectors.kit.ticket_attempt import TicketAttempt, TicketReport
-from streams.domain.events import Intent
+from streams.domain.outputs import Intent
 from streams.domain.tickets import TICKET_ACTIONS
 
 _LEASE_RAN_OUT = TransientFailure("the lease ran out before anything was sent")

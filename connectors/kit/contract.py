@@ -13,7 +13,7 @@ from connectors.kit.http import ProviderHttp
 from connectors.kit.outcome import LookUp, Outcome
 from streams.domain.envelope import Envelope
 from streams.domain.errors import IncidentsError
-from streams.domain.events import Intent
+from streams.domain.outputs import Intent
 from streams.domain.records import dataclass
 from streams.domain.signals import ProviderIngested, Signal
 from streams.domain.tickets import TicketObserved

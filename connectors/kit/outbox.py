@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 
 import psycopg
 
-from streams.domain.events import Intent
+from streams.domain.outputs import Intent
 
 CHANNEL: Final = "incidents_outbox"
 FinalState = Literal["delivered", "failed", "expired"]

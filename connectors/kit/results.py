@@ -14,7 +14,7 @@ from streams.codec import cloudevents
 from streams.domain.catalogue import TYPE_OF
 from streams.domain.commands import RecordEffect
 from streams.domain.envelope import Envelope, derive_id
-from streams.domain.events import Intent
+from streams.domain.outputs import Intent
 from streams.domain.tickets import RecordTicket
 from streams.runtime.producer import ProducerRecord
 

@@ -14,7 +14,7 @@ from connectors.kit.http import ProviderHttp
 from connectors.kit.markers import marker
 from connectors.kit.outcome import Found, Gone, PermanentFailure, TransientFailure, Unknown
 from connectors.kit.tickets import Ticket, Tickets
-from streams.domain.events import Intent
+from streams.domain.outputs import Intent
 from streams.domain.tickets import TicketRequest, TicketStatus, request_of
 
 

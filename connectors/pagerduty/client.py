@@ -9,7 +9,7 @@ from connectors.kit.http import Answer, ProviderHttp, classify
 from connectors.kit.outcome import LookUp, NotFound, Outcome, PermanentFailure, TransientFailure, Unknown
 from connectors.pagerduty import outbound
 from connectors.pagerduty.config import HOSTS, PagerDutyConfig
-from streams.domain.events import Intent
+from streams.domain.outputs import Intent
 
 _ACCEPT = "application/vnd.pagerduty+json;version=2"
 

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from connectors.kit.http import Answer, classify, retry_after
 from connectors.kit.markers import marker
 from connectors.kit.outcome import Found, NotFound, Ok, Outcome, PermanentFailure, TransientFailure
-from streams.domain.events import Intent
+from streams.domain.outputs import Intent
 
 ACTIONS = frozenset({"acknowledge", "resolve", "note"})
 

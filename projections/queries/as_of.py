@@ -5,7 +5,7 @@ Recorded time decides, and the instant itself is included: what was recorded lat
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -21,6 +21,8 @@ from projections.queries.conditions import Conditions
 from projections.queries.cursors import Cursor
 from projections.queries.incidents import COLUMNS, IncidentFilter, Sort, get_incident, parse_cursor
 from streams.codec.plain import from_json
+from streams.domain import events
+from streams.domain.catalogue import TYPE_OF
 from streams.domain.envelope import Envelope
 from streams.domain.incident import Incident, evolve
 
@@ -29,13 +31,36 @@ _CHUNK = 100
 MOST_EVENTS = 50_000
 """Events that one page folds at most; it is shorter then, and the next page goes on."""
 
-# One text for each incident: ten thousand rows cost more to receive than to fold.
+# One text for each incident: ten thousand rows cost more to receive than to fold. Of an event it has the sequence, the
+# place of its type in ``_TYPES`` or 0, the recorded time, and what of its data changes an incident's row.
 _EVENTS = """
-SELECT incident_id, '[' || string_agg(format('[%%s,%%s,%%s,%%s,%%s,%%s,%%s]', sequence, to_json(type),
-  round(extract(epoch FROM recorded_at) * 1000)::bigint, data, to_json(event_id), topic_partition, topic_offset),
-  ',' ORDER BY sequence) || ']'
-FROM read.timeline_entries WHERE incident_id = ANY(%s) AND recorded_at <= %s GROUP BY incident_id
+SELECT h.incident_id, h.events, l.type, l.event_id, l.topic_partition, l.topic_offset FROM (
+  SELECT incident_id, '[' || string_agg(event, ',' ORDER BY sequence) || ']' AS events, max(sequence) AS last FROM (
+    SELECT incident_id, sequence, concat('[', sequence, ',', coalesce(array_position(%s, type), 0), ',',
+      (extract(epoch FROM recorded_at) * 1000)::bigint, ',', CASE array_position(%s, type)
+        WHEN 1 THEN concat(jsonb_path_query_array(data, '$.alerts[*].event_time'),
+          CASE WHEN data @? '$.alerts[*].external_id ? (@ != "")' THEN concat(',', data->'alerts') END)
+        WHEN 2 THEN coalesce(jsonb_array_length(data->'alerts'), 0)::text
+        WHEN 3 THEN coalesce(jsonb_array_length(data->'alerts'), 0)::text
+        WHEN 4 THEN '0' WHEN 5 THEN '0' WHEN 6 THEN '0'
+        ELSE concat(data, ',"', type, '"') END, ']') AS event
+    FROM read.timeline_entries WHERE incident_id = ANY(%s) AND recorded_at <= %s OFFSET 0
+  ) e GROUP BY incident_id
+) h JOIN read.timeline_entries l ON l.incident_id = h.incident_id AND l.sequence = h.last
 """
+_KINDS = (
+    events.AlertsAttached,
+    events.AlertsResolved,
+    events.AlertsRepeated,
+    events.NoteAdded,
+    events.EffectDelivered,
+    events.EffectFailed,
+)
+_TYPES = [TYPE_OF[kind] for kind in _KINDS]
+_MERGED = TYPE_OF[events.Merged]
+_REFERENCE = events.AlertRef("", "", "", 0, 0)
+"""Stands for an alert of which nothing matters but that it is there."""
+
 _AT_ONCE = 20_000
 """Events that are held in memory together, but for those of one incident."""
 _SELECT = sql.SQL("SELECT {} FROM read.incidents").format(COLUMNS)
@@ -133,9 +158,9 @@ async def _as_of(connection: AsyncConnection, now: Sequence[IncidentRow], at: da
     """The rows as they were: those that did not change since are that already, the others are folded anew."""
     folded: dict[str, IncidentRow] = {}
     for part in _parts([row for row in now if row.updated_at > at]):
-        cursor = await connection.execute(_EVENTS, [part, at])
-        for incident_id, events in await cursor.fetchall():
-            folded[incident_id] = _folded(now[0].tenant_id, incident_id, orjson.loads(events))
+        cursor = await connection.execute(_EVENTS, [_TYPES, _TYPES, part, at])
+        for incident_id, history, *last in await cursor.fetchall():
+            folded[incident_id] = _folded(now[0].tenant_id, incident_id, orjson.loads(history), last)
     return [folded.get(row.incident_id, row) for row in now]
 
 
@@ -153,14 +178,84 @@ def _parts(changed: Iterable[IncidentRow]) -> Iterator[list[str]]:
         yield part
 
 
-def _folded(tenant_id: str, incident_id: str, events: Sequence[Any]) -> IncidentRow:
-    incident: Incident | None = None
-    for number, (sequence, type_, at, data, *_) in enumerate(events, start=1):
+def _folded(tenant_id: str, incident_id: str, history: Sequence[Any], last: Sequence[Any]) -> IncidentRow:
+    fold = _Fold(incident_id)
+    for number, (sequence, kind, at, *data) in enumerate(history, start=1):
         if sequence != number:
             raise SequenceGap(f"tenant {tenant_id}, incident {incident_id}: sequence {sequence} after {number - 1}")
-        incident = evolve(incident, from_json(type_, data), id_=incident_id, at=at)
-    assert incident is not None, "an incident that was there has events"
-    sequence, type_, at, _, event_id, partition, offset = events[-1]
+        fold.take(kind, at, data)
+    type_, event_id, partition, offset = last
+    sequence, _, at, *_ = history[-1]
     envelope = Envelope(event_id, "", type_, tenant_id, incident_id, sequence=sequence, recordedtime=at)
     record = Record("incident-events", partition, offset, envelope, None, b"")
-    return IncidentRow(*incident_rows.values(incident._replace(sequence=sequence), record))
+    return IncidentRow(*incident_rows.values(fold.finish()._replace(sequence=sequence), record))
+
+
+class _Fold:
+    """Evolves one incident, with what only counts alerts made few events: the same incident comes out.
+
+    Attached and resolved alerts keep their order, since no more can be resolved than fire, and both come before a
+    merge, which adds to the counts. What people change has nothing to do with counts; notes and effects change nothing
+    but the time of the last change.
+    """
+
+    def __init__(self, incident_id: str) -> None:
+        self._id = incident_id
+        self._incident: Incident | None = None
+        self._at = 0
+        self._attached: list[events.Alert] = []
+        self._times: list[int] = []
+        self._resolved = self._repeated = 0
+
+    def take(self, kind: int, at: int, data: Sequence[Any]) -> None:
+        """The next event as ``_EVENTS`` gives it."""
+        self._at = at
+        if kind == 1:
+            if self._resolved:
+                self._flush()
+            times, *alerts = data
+            if alerts:
+                self._attached += map(_alert, alerts[0])
+            else:
+                self._times += times
+        elif kind == 2:  # noqa: PLR2004  the place of its type
+            self._resolved += data[0]
+        elif kind == 3:  # noqa: PLR2004  the place of its type
+            self._repeated += data[0]
+        elif kind == 0:
+            if data[1] == _MERGED:
+                self._flush()
+            self._evolve(from_json(data[1], data[0]))
+
+    def finish(self) -> Incident:
+        """The incident after the last event."""
+        self._flush()
+        assert self._incident is not None, "an incident that was there has events"
+        return self._incident._replace(updated_at=self._at)
+
+    def _flush(self) -> None:
+        """Evolve what was counted: first what was attached, since what was resolved came after it."""
+        if self._times:  # of alerts without an object at a provider only the earliest and the latest time matter
+            known = [at for at in self._times if at]
+            ends = [_timed(at) for at in {min(known), max(known)}] if known else []
+            self._attached += [*ends, *[_timed(0)] * (len(self._times) - len(ends))]
+        if self._attached:
+            self._evolve(events.AlertsAttached(tuple(self._attached)))
+        if self._resolved:
+            self._evolve(events.AlertsResolved((_REFERENCE,) * self._resolved))
+        if self._repeated:
+            self._evolve(events.AlertsRepeated((_REFERENCE,) * self._repeated))
+        self._attached, self._times, self._resolved, self._repeated = [], [], 0, 0
+
+    def _evolve(self, event: events.IncidentEvent) -> None:
+        self._incident = evolve(self._incident, event, id_=self._id, at=self._at)
+
+
+def _timed(at: int) -> events.Alert:
+    return events.Alert("", "", "", "", at, 0)
+
+
+def _alert(one: Mapping[str, Any]) -> events.Alert:
+    """An alert with its time and its object at the provider."""
+    where = {name: one.get(name, "") for name in ("connector", "integration_id", "external_id")}
+    return events.Alert("", "", "", "", one["event_time"], 0, **where)

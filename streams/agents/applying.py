@@ -17,7 +17,7 @@ import orjson
 
 from streams.agents.grouping import Delivery
 from streams.agents.what_if import Recorded, Simulation
-from streams.domain import commands, events
+from streams.domain import commands, events, outputs
 from streams.domain.events import External, SplitAlert
 from streams.domain.incident import Incident, evolve
 from streams.domain.lifecycle import FINAL
@@ -50,7 +50,7 @@ class Held:
     def through(self, record: Iterable[Recorded]) -> Iterator[Recorded]:
         """Pass the record on and fold it on its way."""
         for envelope, event in record:
-            if not isinstance(event, events.Intent | events.TenantEvent):
+            if not isinstance(event, outputs.Intent | events.TenantEvent):
                 self._take(envelope.subject, event, envelope.recordedtime)
             yield envelope, event
 

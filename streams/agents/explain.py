@@ -10,7 +10,7 @@ import orjson
 
 from streams.agents import conditions
 from streams.agents.what_if import Recorded
-from streams.domain import correlation, events
+from streams.domain import correlation, events, outputs
 from streams.domain.correlation import Rule
 from streams.domain.envelope import Envelope
 from streams.domain.rules import DEFAULT, RuleSet
@@ -88,7 +88,7 @@ class _Explaining:
         self._rule_set = DEFAULT
         self._flapping: set[str] = set()
 
-    def take(self, envelope: Envelope, event: events.Event | events.Intent) -> Explanation | None:
+    def take(self, envelope: Envelope, event: events.Event | outputs.Intent) -> Explanation | None:
         """The explanation, where the event is the one that has it."""
         alert_id, source, numbers, rule_set = self._alert_id, self._source, self._numbers, self._rule_set
         match event:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
 import structlog
 
 from streams.agents import conditions, state_codec
 from streams.codec import avro, cloudevents
-from streams.domain import events
+from streams.domain import events, outputs
 from streams.domain.batch import Batch, PartitionState, Recorded
 from streams.domain.catalogue import BY_TYPE, INTENT, PROVIDER_INGESTED, SIGNAL, TYPE_OF
 from streams.domain.envelope import Envelope, derive_id, record_source, rfc3339
@@ -41,6 +42,8 @@ class Orchestrator:
         self._settings = settings
         self._partition = partition
         self._state = PartitionState(holds=conditions.holds)
+        self.erased: dict[str, str] = {}
+        """For deciding again: the recorded digests of events whose data was erased, by event id."""
 
     def reset(self) -> None:
         """Forget the state."""
@@ -54,7 +57,7 @@ class Orchestrator:
 
     def turn(self, first: int, last: int) -> Turn:
         """Begin a batch."""
-        return OrchestratorTurn(self._settings, self._state, f"{self._partition}:{first}:{last}")
+        return OrchestratorTurn(self._settings, self._state, f"{self._partition}:{first}:{last}", self.erased)
 
     def committed(self) -> None:
         """Forget how to take the batch back."""
@@ -68,12 +71,14 @@ class Orchestrator:
 class OrchestratorTurn:
     """One batch of the intake (a ``runtime.ports.Turn``)."""
 
-    def __init__(self, settings: KafkaSettings, state: PartitionState, span: str) -> None:
+    def __init__(
+        self, settings: KafkaSettings, state: PartitionState, span: str, erased: Mapping[str, str] | None = None
+    ) -> None:
         self._settings = settings
         self._state = state
-        self._batch = Batch(state, span)
+        self._batch = Batch(state, span, erased)
         self._dead_letters: list[Write] = []
-        self._refused_commands: list[tuple[str, events.CommandRejected]] = []
+        self._refused_commands: list[tuple[str, outputs.CommandRejected]] = []
         self._outcomes: Counter[str] = Counter()
 
     def take(self, record: Record) -> None:
@@ -106,7 +111,7 @@ class OrchestratorTurn:
             offset=record.offset,
         )
         if cause.type.startswith(_COMMANDS):
-            rejected = events.CommandRejected(cause.id, reason, refusal.detail)
+            rejected = outputs.CommandRejected(cause.id, reason, refusal.detail)
             self._refused_commands.append((cause.tenantid, rejected))
         replayed = any(name == REPLAYED for name, _ in record.headers)
         content = record.value or b""
@@ -141,7 +146,7 @@ class OrchestratorTurn:
         headers = cloudevents.encode_headers(recorded.envelope, avro.newest_schema(type(recorded.event)))
         return Write(self._settings.topic(EVENTS), recorded.envelope.tenantid.encode(), recorded.value, headers)
 
-    def _intent(self, tenant: str, intent: events.Intent) -> Write:
+    def _intent(self, tenant: str, intent: outputs.Intent) -> Write:
         envelope = Envelope(
             id=intent.intent_id,
             source=record_source(tenant),
@@ -153,7 +158,7 @@ class OrchestratorTurn:
         )
         return self._write(INTENTS, envelope, intent)
 
-    def _result(self, tenant: str, result: events.CommandResult) -> Write:
+    def _result(self, tenant: str, result: outputs.CommandResult) -> Write:
         envelope = Envelope(
             id=derive_id(result.command_id, "result"),
             source=record_source(tenant),

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from streams.agents import state_codec
 from streams.agents.orchestrator import EVENTS, Orchestrator
 from streams.codec import cloudevents
 from streams.domain.batch import DECIDER
 from streams.domain.catalogue import BY_TYPE
 from streams.domain.errors import IncidentsError, InvalidEvent
 from streams.domain.events import IntakeRefused
+from streams.domain.state import digests_of
 from streams.runtime.partition import BATCH_FAILED, DECISION_FAILED, POSITION
 from streams.runtime.ports import Record, Write, Writes
 from streams.runtime.settings import KafkaSettings
@@ -50,10 +52,16 @@ class Span:
 
 @dataclass(slots=True)
 class Cuts:
-    """The recorded spans of one partition in their order, and what was given up for reasons outside the decision."""
+    """The recorded spans of one partition in their order, and what was given up for reasons outside the decision.
+
+    ``erased`` has the digests of events whose data was erased; ``refused`` why a record was not taken, by its offset:
+    of one whose content was erased, that cannot be found out again.
+    """
 
     spans: list[Span] = field(default_factory=list)
     given_up: dict[int, tuple[str, str]] = field(default_factory=dict)
+    refused: dict[int, tuple[str, str]] = field(default_factory=dict)
+    erased: dict[str, str] = field(default_factory=dict)
 
     def take(self, record: Record) -> Span:
         """Note the span of a record of ``incident-events`` and return it."""
@@ -65,10 +73,14 @@ class Cuts:
                 former = self.spans[-1]
                 self.spans[-1] = Span(partition, former.first, first - 1, former.decider)
             self.spans.append(span)
+        if not envelope.datasalt:
+            self.erased[envelope.id] = envelope.datadigest
         if envelope.type == _REFUSED:
             _, refusal = cloudevents.decode(record.headers, record.value)
-            if isinstance(refusal, IntakeRefused) and refusal.reason in {BATCH_FAILED, DECISION_FAILED}:
-                self.given_up[refusal.offset] = refusal.reason, refusal.detail
+            if isinstance(refusal, IntakeRefused):
+                self.refused[refusal.offset] = refusal.reason, refusal.detail
+                if refusal.reason in {BATCH_FAILED, DECISION_FAILED}:
+                    self.given_up[refusal.offset] = refusal.reason, refusal.detail
         return span
 
 
@@ -79,7 +91,7 @@ class Redecider:
         self, kafka: KafkaSettings, partition: int, items: Mapping[bytes, bytes] | None = None, position: int = 0
     ) -> None:
         self._orchestrator = Orchestrator(kafka, partition)
-        self._partition = partition
+        self.partition = partition
         self._state: dict[bytes, bytes] = dict(items or {})
         self._state.pop(POSITION, None)
         self.position = position
@@ -97,6 +109,7 @@ class Redecider:
         What lies between recorded spans caused no event: it is decided for the state's sake, and its span is None.
         Raises ``OtherDecider`` and ``IntakeGap``.
         """
+        self._orchestrator.erased = cuts.erased
         records = iter(intake)
         held = next(records, None)
         for span in cuts.spans:
@@ -113,14 +126,15 @@ class Redecider:
                 if named is not None and (not batch or (batch[0].offset, batch[-1].offset) != (first, last)):
                     raise IntakeGap(f"the intake does not hold all of {named}")
                 for part in (batch,) if named is not None else _parts(batch):
-                    yield named, self.decide(part, cuts.given_up)
+                    yield named, self.decide(part, cuts)
 
-    def decide(self, batch: Sequence[Record], given_up: Mapping[int, tuple[str, str]]) -> Writes:
+    def decide(self, batch: Sequence[Record], cuts: Cuts) -> Writes:
         """Decide one batch, as the partition's owner did."""
         turn = self._orchestrator.turn(batch[0].offset, batch[-1].offset)
         for record in batch:
-            if record.offset in given_up:
-                turn.refuse(record, *given_up[record.offset])
+            known = cuts.refused if is_erased(record) else cuts.given_up
+            if record.offset in known:
+                turn.refuse(record, *known[record.offset])
                 continue
             try:
                 turn.take(record)
@@ -137,9 +151,50 @@ class Redecider:
         return writes
 
 
+ERASED_HEADER = "erased"
+"""Marks a record of the intake that could not be read and whose content was erased."""
+
+
+def is_erased(record: Record) -> bool:
+    """Whether nothing is left of an unreadable record's content."""
+    return not record.value and any(name == ERASED_HEADER for name, _ in record.headers)
+
+
 def _parts(batch: Sequence[Record]) -> Iterator[Sequence[Record]]:
     for start in range(0, len(batch), _BATCH):
         yield batch[start : start + _BATCH]
+
+
+def state_differences(ours: Mapping[bytes, bytes], theirs: Mapping[bytes, bytes]) -> list[str]:
+    """Which items of a state are not what deciding again makes of them, in words.
+
+    Ids of deliveries are kept by batch, and where a batch that caused no event ended, nobody has recorded: of them the
+    whole is compared.
+    """
+    found = []
+    kept = [{k: v for k, v in items.items() if k != POSITION and _kind(k) != "seen"} for items in (ours, theirs)]
+    for key in sorted(kept[0].keys() | kept[1].keys()):
+        if kept[0].get(key) != kept[1].get(key):
+            tenant, kind, item = state_codec.split_key(key)
+            how = "is missing" if key not in kept[1] else "should not be there" if key not in kept[0] else "was edited"
+            found.append(f"the state's {kind} {item} of {tenant} {how}")
+    if _seen(ours) != _seen(theirs):
+        found.append("the state remembers other deliveries than were decided")
+    return found
+
+
+def _kind(key: bytes) -> str:
+    return state_codec.split_key(key)[1]
+
+
+def _seen(items: Mapping[bytes, bytes]) -> set[tuple[str, bytes]]:
+    """Tenant and digest of every delivery that a state remembers."""
+    return {
+        (state_codec.split_key(key)[0], digest)
+        for key, value in items.items()
+        if key != POSITION and _kind(key) == "seen"
+        for digest in digests_of(state_codec.decode("seen", value))
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from typing import Any
 
 from streams.agents import conditions
 from streams.agents.grouping import Delivery, Grouping
-from streams.domain import alerts, commands, events
+from streams.domain import alerts, commands, events, outputs
 from streams.domain.batch import Batch, PartitionState
 from streams.domain.catalogue import TYPE_OF
 from streams.domain.configuring import command_of
@@ -63,7 +63,7 @@ class Simulation:
     unaimed: list[Unaimed] = field(default_factory=list)
 
 
-Recorded = tuple[Envelope, events.Event | events.Intent]
+Recorded = tuple[Envelope, events.Event | outputs.Intent]
 
 
 def simulate(tenant: str, rule_set: RuleSet, intake: Iterable[Message], record: Iterable[Recorded]) -> Simulation:
@@ -99,7 +99,7 @@ class Run:
     def take_record(self, record: Iterable[Recorded]) -> None:
         """Note what was recorded of the messages that are decided next."""
         for envelope, event in record:
-            if isinstance(event, events.Intent):
+            if isinstance(event, outputs.Intent):
                 self.simulation.recorded.effects[event.action] += 1
             else:
                 self.simulation.recorded.take(envelope, event)
@@ -166,6 +166,7 @@ class Run:
                 | commands.ChangeRuleSet()
                 | commands.ApplyRules()
                 | commands.Release()
+                | commands.Erase()
                 | TicketObserved()
                 | RecordTicket()
                 | LinkTicket()

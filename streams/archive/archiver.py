@@ -21,8 +21,10 @@ from streams.archive import files
 from streams.archive.checkpoints import Checkpoint, Checkpoints, Signer, Verifier
 from streams.archive.heads import Heads
 from streams.archive.manifests import Entry, Manifest, Overtaken
+from streams.archive.reading import Archive
 from streams.archive.settings import TOPICS, ArchiveSettings
 from streams.archive.snapshots import Snapshots, read_state
+from streams.archive.trimming import Passed, delete_before, due, kept_ms
 from streams.domain.errors import IncidentsError, Transient
 from streams.runtime import metrics
 from streams.runtime.object_storage import ObjectStorage
@@ -47,6 +49,7 @@ class Round:
     bytes: int = 0
     checkpoints: int = 0
     snapshots: int = 0
+    trimmed: int = 0
 
 
 @dataclass(slots=True)
@@ -64,7 +67,10 @@ class _Lane:
 
 @dataclass(slots=True)
 class Archiver:
-    """One archiver process; ``back_up`` copies the operational tables, ``clock`` gives milliseconds."""
+    """One archiver process; ``back_up`` copies the operational tables, ``clock`` gives milliseconds.
+
+    ``passed`` says how far projections have come on a topic: nothing that one has not passed is deleted from Kafka.
+    """
 
     kafka: KafkaSettings
     settings: ArchiveSettings
@@ -73,10 +79,12 @@ class Archiver:
     verifier: Verifier
     stop: threading.Event
     back_up: Callable[[], bool] = lambda: False
+    passed: Passed = lambda _: {}
     clock: Clock = lambda: time.time_ns() // 1_000_000
     problem: str = "starting"
     _lanes: dict[int, _Lane] = field(default_factory=dict)
     _cluster: str = ""
+    _trimmed_at: float = 0.0
 
     @property
     def prefix(self) -> str:
@@ -117,9 +125,10 @@ class Archiver:
                 self._open(log)
                 for lane in self._lanes.values():
                     self._archive(log, lane, done)
-            for lane in self._lanes.values():
-                self._publish(lane, done, final=final)
-                self._snapshot(lane, done, final=final)
+                for lane in self._lanes.values():
+                    self._publish(lane, done, final=final)
+                    self._snapshot(lane, done, final=final)
+                self._trim(log, done, final=final)
         except (Transient, Overtaken, KafkaException, OtherLog):
             self._lanes.clear()  # read again where the manifests stand
             raise
@@ -140,7 +149,7 @@ class Archiver:
             manifests = {topic: Manifest(self.storage, self.prefix, topic, partition).load() for topic in TOPICS}
             latest = Checkpoints(self.storage, self.prefix).latest(partition, self.verifier)
             checkpoint, document = latest or (None, "")
-            heads = Heads(checkpoint).catch_up(self.storage, manifests[EVENTS])
+            heads = Heads(checkpoint).catch_up(Archive(self.storage, self.prefix), manifests[EVENTS])
             lane = _Lane(partition, manifests, heads, checkpoint, document)
             snapshots = Snapshots(self.storage, self.prefix).of(partition)
             lane.snapshot_at = max((one.at for one in snapshots), default=0)
@@ -241,6 +250,24 @@ class Archiver:
         if position:
             Snapshots(self.storage, self.prefix).add(lane.partition, items, lane.snapshot_at)
             done.snapshots += 1
+
+    def _trim(self, log: PartitionReader, done: Round, *, final: bool) -> None:
+        """Delete from Kafka what is archived, due and passed; the first time after a start, then once in a while."""
+        if not final and time.monotonic() - self._trimmed_at < self.settings.trim_s:
+            return
+        self._trimmed_at = time.monotonic()
+        offsets = {}
+        for lane in self._lanes.values():
+            for topic, manifest in lane.manifests.items():
+                kept = kept_ms(topic, self.settings)
+                first, _ = log.bounds(self.kafka.topic(topic), lane.partition)
+                end = due(self.kafka, log, manifest, self.clock() - kept, self.passed) if kept else first
+                if end > first:
+                    offsets[topic, lane.partition] = end
+                    done.trimmed += end - first
+        delete_before(self.kafka, offsets)
+        if offsets:
+            _LOG.info("deleted from Kafka", before={f"{t}[{n}]": offset for (t, n), offset in offsets.items()})
 
     def _say(self, state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from streams.archive import files
 from streams.archive.checkpoints import Checkpoint
 from streams.archive.manifests import Manifest
+from streams.archive.reading import Archive
 from streams.codec import cloudevents
 from streams.domain.checking import RecordHead
-from streams.runtime.object_storage import ObjectStorage
 from streams.runtime.partition_reader import StoredRecord
 
 
@@ -21,13 +20,13 @@ class Heads:
         self.fresh = 0
         self._link = checkpoint.archive["incident-events"][1] if checkpoint else ""
 
-    def catch_up(self, storage: ObjectStorage, manifest: Manifest) -> Heads:
+    def catch_up(self, archive: Archive, manifest: Manifest) -> Heads:
         """Fold the files that were archived after the checkpoint."""
         links = [entry.link for entry in manifest.entries]
         after = links.index(self._link) + 1 if self._link in links else 0
         for entry in manifest.entries[after:]:
             if entry.kind == "file":
-                self.take(files.decode(storage.get(entry.object), manifest.topic, manifest.partition))
+                self.take(archive.file(manifest, entry))
         return self
 
     def take(self, records: Iterable[StoredRecord]) -> None:

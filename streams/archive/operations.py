@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 
@@ -19,7 +20,7 @@ from psycopg import sql
 from connectors.kit.secrets import SecretBox
 from projections.connections import Connection, connect
 from streams.domain.errors import IncidentsError, Transient
-from streams.runtime.object_storage import ObjectStorage
+from streams.runtime.object_storage import ObjectStorage, UnknownObject
 from streams.runtime.settings import DatabaseSettings
 
 FORMAT = 1
@@ -99,6 +100,13 @@ class Operations:
         keys = list(self._storage.keys(self._folder))
         return Backup(**orjson.loads(self._storage.document(keys[-1])[0])) if keys else None
 
+    def remove_others(self) -> int:
+        """Remove every backup but the newest; how many there were."""
+        older = list(self._storage.keys(self._folder))[:-1]
+        for key in older:
+            self._remove(key)
+        return len(older)
+
     def restore(self, backup: Backup, connection: Connection) -> None:
         """Write the rows of a backup in the open transaction.
 
@@ -127,9 +135,13 @@ class Operations:
         last_of_day = {int(key.removeprefix(self._folder)[:16]) // _DAY_MS: key for key in keys}
         for key in keys[:-KEPT]:
             if key not in last_of_day.values():
-                backup = Backup(**orjson.loads(self._storage.document(key)[0]))
-                self._storage.remove(key)
-                self._storage.remove(backup.object)
+                self._remove(key)
+
+    def _remove(self, key: str) -> None:
+        with suppress(UnknownObject):  # another process was faster
+            backup = Backup(**orjson.loads(self._storage.document(key)[0]))
+            self._storage.remove(backup.object)
+            self._storage.remove(key)
 
     @property
     def _folder(self) -> str:

@@ -27,6 +27,8 @@ class ArchiveSettings(BaseSettings):
     checkpoint_events: int = Field(100_000, gt=0, description="so many events bring the next checkpoint forward")
     operations_s: float = Field(30.0, gt=0, le=60, description="between two backups of the operational tables")
     state_s: float = Field(86_400.0, gt=0, description="between two snapshots of the orchestrator's state")
+    trim_s: float = Field(3_600.0, gt=0, description="between two deletions from Kafka of what is archived and due")
+    events_kept_s: float = Field(0.0, ge=0, description="how long archived events stay in Kafka; 0: for ever")
 
     def prefix(self, topic_prefix: str) -> str:
         """Where everything but the content-addressed files stands."""

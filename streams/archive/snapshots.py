@@ -77,5 +77,13 @@ class Snapshots:
         content = self._storage.get(snapshot.object)
         return {r.key or b"": r.value or b"" for r in files.decode(content, STATE, snapshot.partition)}
 
+    def remove_others(self, partition: int) -> int:
+        """Remove every snapshot of a partition but the newest; how many there were."""
+        older = list(self._storage.keys(self._folder(partition)))[:-1]
+        for key in older:
+            self._storage.remove(Snapshot(**orjson.loads(self._storage.document(key)[0])).object)
+            self._storage.remove(key)
+        return len(older)
+
     def _folder(self, partition: int) -> str:
         return f"{self._prefix}state/{partition:05d}/"

@@ -120,7 +120,12 @@ def decode(type_: str, uri: str, value: bytes) -> Any:
     Raises ``UnknownSchema`` for a schema file that this process does not have (a newer writer), ``InvalidEvent`` for
     a type outside the catalogue, a schema of another type, or bytes that are no such datum.
     """
-    writer, reader, instance_of = _reading(type_, uri)
+    return instance(type_, uri, read(type_, uri, value))
+
+
+def read(type_: str, uri: str, value: bytes) -> dict[str, Any]:
+    """The datum as fields by name, records in it too; raises as ``decode`` does."""
+    writer, reader, _ = _reading(type_, uri)
     buffer = io.BytesIO(value)
     try:
         record = fastavro.schemaless_reader(buffer, writer, reader)
@@ -128,4 +133,9 @@ def decode(type_: str, uri: str, value: bytes) -> Any:
         raise InvalidEvent("undecodable-data", f"{type_}: {type(error).__name__}: {error}") from error
     if buffer.tell() != len(value):
         raise InvalidEvent("undecodable-data", f"{type_}: {len(value) - buffer.tell()} bytes too many")
-    return instance_of(typing.cast("dict[str, Any]", record))
+    return typing.cast("dict[str, Any]", record)
+
+
+def instance(type_: str, uri: str, fields: dict[str, Any]) -> Any:
+    """What ``read`` returned as an instance of its type's data class; ``fields`` must not be used any more."""
+    return _reading(type_, uri)[2](fields)

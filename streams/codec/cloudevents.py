@@ -77,6 +77,11 @@ def decode(headers: Iterable[tuple[str, bytes]] | None, value: bytes | None) -> 
 
 def decode_data(type_: str, schema: str, content_type: str, value: bytes | None) -> Any:
     """Data of a record whose headers were decoded; raises as ``decode`` does."""
+    return avro.instance(type_, schema, read_data(type_, schema, content_type, value))
+
+
+def read_data(type_: str, schema: str, content_type: str, value: bytes | None) -> dict[str, Any]:
+    """As ``decode_data``, as fields by name: ``avro.instance`` makes an instance of them."""
     if content_type != CONTENT_TYPE or value is None:
         raise InvalidEvent("unexpected-content-type", f"{content_type!r}, {'no' if value is None else 'some'} data")
-    return avro.decode(type_, schema, value)
+    return avro.read(type_, schema, value)

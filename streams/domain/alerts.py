@@ -9,7 +9,8 @@ from streams.domain import correlation, events, families, flapping
 from streams.domain.correlation import DAY_MS, MINUTE_MS, Match, Window
 from streams.domain.envelope import Envelope
 from streams.domain.errors import Reason, Rejected
-from streams.domain.incident import Incident, moved
+from streams.domain.incident import Incident
+from streams.domain.incident_decisions import moved
 from streams.domain.lifecycle import ACTIVE, FINAL, Status
 from streams.domain.message import Message
 from streams.domain.received import Received

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from streams.domain import alerts, chain, events, routing
+from streams.domain import alerts, chain, events, outputs, routing
 from streams.domain.catalogue import TYPE_OF
 from streams.domain.envelope import Envelope, derive_id, record_source, rfc3339
 from streams.domain.incident import Incident
@@ -43,8 +43,8 @@ class Sealed:
     """Everything that a batch writes, beside the changed items of the state."""
 
     recorded: list[Recorded]
-    intents: list[tuple[str, events.Intent]]
-    results: list[tuple[str, events.CommandResult]]
+    intents: list[tuple[str, outputs.Intent]]
+    results: list[tuple[str, outputs.CommandResult]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +80,13 @@ class Batch:
     """One batch in the making: ``add`` or ``refuse`` every message in offset order, then ``seal`` once.
 
     ``span`` names the intake offsets of the batch, ``<partition>:<first>:<last>``: with the decider's version, all that
-    is needed to decide it again.
+    is needed to decide it again. ``erased`` has the recorded digests of events whose data was erased, by event id: what
+    is left of their causes says nothing of what was digested once.
     """
 
-    def __init__(self, state: PartitionState, span: str) -> None:
+    def __init__(self, state: PartitionState, span: str, erased: Mapping[str, str] | None = None) -> None:
         self._state = state
+        self._erased = erased or {}
         self._span = span
         self._facts: dict[str, list[Fact]] = {}
         self._answers: list[_Answer] = []
@@ -207,7 +209,8 @@ class Batch:
         subject = fact.incident_id or tenant_stream(tenant)
         sequence = (incident.sequence if incident else head.stream_sequence) + 1
         event_id = derive_id(subject, str(sequence))
-        salt = chain.salt(head.salt, event_id)
+        erased = self._erased.get(event_id, "")
+        salt = "" if erased else chain.salt(head.salt, event_id)
         envelope = Envelope(
             id=event_id,
             source=record_source(tenant),
@@ -224,7 +227,7 @@ class Batch:
             intakespan=self._span,
             decider=DECIDER,
             prevhash=incident.hash if incident else head.stream_hash,
-            datadigest=chain.digest(salt, value),
+            datadigest=erased or chain.digest(salt, value),
             datasalt=salt,
         )
         return chain.sealed(envelope)
@@ -269,10 +272,10 @@ def _complete(state: TenantState, answer: _Answer, last: Envelope | None) -> _An
     return replace(answer, outcome=outcome)
 
 
-def _result(command_id: str, outcome: Outcome) -> events.CommandResult:
+def _result(command_id: str, outcome: Outcome) -> outputs.CommandResult:
     if outcome.reason:
-        return events.CommandRejected(command_id, outcome.reason, outcome.detail, outcome.incident_id)
-    return events.CommandAccepted(
+        return outputs.CommandRejected(command_id, outcome.reason, outcome.detail, outcome.incident_id)
+    return outputs.CommandAccepted(
         command_id=command_id,
         incident_id=outcome.incident_id,
         number=outcome.number,

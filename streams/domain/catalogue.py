@@ -9,7 +9,7 @@ import builtins
 from dataclasses import dataclass
 from typing import Literal
 
-from streams.domain import commands, events, signals, ticket_commands, ticket_events
+from streams.domain import commands, events, outputs, signals, ticket_commands, ticket_events
 from streams.domain.tickets import TICKET_OBSERVED, RecordTicket, TicketObserved
 
 Topic = Literal["incident-intake", "incident-events", "outbox-intents", "command-results"]
@@ -58,6 +58,7 @@ CATALOGUE: tuple[MessageSpec, ...] = (
     _command("fire_timer", commands.FireTimer),
     _command("record_effect", commands.RecordEffect),
     _command("release", commands.Release),
+    _command("erase", commands.Erase),
     _command("record_ticket", RecordTicket),
     _command("link_ticket", ticket_commands.LinkTicket),
     _command("unlink_ticket", ticket_commands.UnlinkTicket),
@@ -98,9 +99,9 @@ CATALOGUE: tuple[MessageSpec, ...] = (
     _event("provider.conflict_resolved", ticket_events.ConflictResolved),
     _event("intake.refused", events.IntakeRefused),
     _event("configured", events.Configured),
-    MessageSpec(INTENT, events.Intent, ("outbox-intents",)),
-    MessageSpec("com.incidents.command.accepted.v1", events.CommandAccepted, ("command-results",)),
-    MessageSpec("com.incidents.command.rejected.v1", events.CommandRejected, ("command-results",)),
+    MessageSpec(INTENT, outputs.Intent, ("outbox-intents",)),
+    MessageSpec("com.incidents.command.accepted.v1", outputs.CommandAccepted, ("command-results",)),
+    MessageSpec("com.incidents.command.rejected.v1", outputs.CommandRejected, ("command-results",)),
 )
 
 BY_TYPE = {spec.type: spec for spec in CATALOGUE}

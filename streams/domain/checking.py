@@ -76,11 +76,16 @@ class _Tenant:
 
 
 class RecordChecker:
-    """Takes the events of any number of tenants, each tenant's in the order of the log."""
+    """Takes the events of any number of tenants, each tenant's in the order of the log.
 
-    def __init__(self) -> None:
+    ``vouched`` has what erasures signed for, by event id: the SHA-256 of what is left of an event's data. Without it
+    (None: it is not known) every event without a salt counts as erased.
+    """
+
+    def __init__(self, vouched: Mapping[str, str] | None = None) -> None:
         self.events = 0
         self.erased = 0
+        self._vouched = vouched
         self._tenants: dict[str, _Tenant] = {}
 
     def expect(self, tenant: str, mark: Mark) -> None:
@@ -136,7 +141,7 @@ class RecordChecker:
         return [tenant.damage for tenant in self._tenants.values() if tenant.damage is not None]
 
     def _judge(self, tenant: _Tenant, link: Link, envelope: Envelope, value: bytes | None, where: str) -> Damage | None:
-        """What is wrong with an event; nothing where its data was erased together with its salt."""
+        """What is wrong with an event; nothing where its data was erased together with its salt, and so on record."""
         expected = tenant.head.tenantsequence + 1
         found = envelope.tenantsequence
         if found > expected:
@@ -155,10 +160,12 @@ class RecordChecker:
             detail = f"the next event of its incident, {envelope.id} at {where}, names another hash"
             at, before = link.tenantsequence, f"before {where}"
             return Damage("edited", envelope.tenantid, at, link.event_id, envelope.subject, before, detail)
-        if not value and not envelope.datasalt:
-            self.erased += 1
-            return None
-        return _at(envelope, where, "edited", "its data is not that which its digest vouches for")
+        if envelope.datasalt:
+            return _at(envelope, where, "edited", "its data is not that which its digest vouches for")
+        if self._vouched is not None and self._vouched.get(envelope.id) != sha256(value or b"").hexdigest():
+            return _at(envelope, where, "edited", "its data is gone, and what is left is in no signed erasure")
+        self.erased += 1
+        return None
 
 
 _BEGINNING = Link()

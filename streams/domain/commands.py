@@ -259,6 +259,19 @@ class Release:
     actor: str
 
 
+@dataclass(frozen=True, slots=True)
+class Erase:
+    """Forget a person: ``pseudonym`` takes the place of ``identifier`` in the state (see ``domain.erasing``).
+
+    The command itself is erased with the rest: what is left of it has the pseudonym in both fields.
+    """
+
+    identifier: str
+    pseudonym: str
+    actor: str
+    reason: str = ""
+
+
 Command = (
     Declare
     | Acknowledge
@@ -277,6 +290,7 @@ Command = (
     | ApplyRules
     | SetPreferences
     | Release
+    | Erase
     | SetMapping
     | RecordTicket
     | TicketCommand

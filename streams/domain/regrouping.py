@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from streams.domain import commands, events
-from streams.domain import incident as incidents
+from streams.domain import incident_decisions as incidents
 from streams.domain.configuring import check_deciding
 from streams.domain.errors import Reason, Rejected
-from streams.domain.incident import MAX_TEXT, MAX_TITLE, Incident, check_length, check_severity
+from streams.domain.incident import Incident
+from streams.domain.incident_decisions import MAX_TEXT, MAX_TITLE, check_length, check_severity
 from streams.domain.lifecycle import ACTIVE, FINAL, Status
 from streams.domain.recording import Recorder
 from streams.domain.state import TenantState

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from streams.domain import events
+from streams.domain import events, outputs
 from streams.domain.envelope import Envelope, derive_id
 from streams.domain.incident import Incident
 from streams.domain.state import Subscription
@@ -17,7 +17,7 @@ PAGE_WORTH_MS = 3_600_000
 
 def intents(
     envelope: Envelope, event: events.Event, incident: Incident, subscriptions: Iterable[Subscription]
-) -> Iterator[events.Intent]:
+) -> Iterator[outputs.Intent]:
     """The intents that an event of an incident causes, one for each external object of each subscribed integration.
 
     Nothing goes back to the integration through which the event came.
@@ -33,7 +33,7 @@ def intents(
         for external in incident.externals:
             if external.integration_id == subscription.integration_id:
                 intent_id = derive_id(envelope.id, subscription.subscription_id, external.external_id)
-                yield events.Intent(
+                yield outputs.Intent(
                     intent_id=intent_id,
                     incident_id=incident.id,
                     connector=subscription.connector,
@@ -48,10 +48,10 @@ def intents(
                 )
 
 
-def _about_ticket(envelope: Envelope, event: SyncRequested, incident: Incident) -> events.Intent:
+def _about_ticket(envelope: Envelope, event: SyncRequested, incident: Incident) -> outputs.Intent:
     """The intent that was planned with the event; it is worth carrying out whenever that becomes possible."""
     request = TicketRequest(event.marker, event.changes, event.expected, event.version, event.text)
-    return events.Intent(
+    return outputs.Intent(
         intent_id=event.intent_id,
         incident_id=incident.id,
         connector=event.connector,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from streams.domain import commands, events
-from streams.domain import incident as incidents
+from streams.domain import incident_decisions as incidents
 from streams.domain.errors import Rejected
-from streams.domain.incident import Incident
+from streams.domain.incident import Incident, evolve
 from streams.domain.lifecycle import Timers, route
 
 
@@ -36,7 +36,7 @@ def _moving(
         command = commands.ChangeState(incident.id, status, actor, "as its ticket", via=via)
         for event in incidents.decide(incident, command, now=now, timers=timers):
             found.append(event)
-            incident = incidents.evolve(incident, event, id_=incident.id, at=now)
+            incident = evolve(incident, event, id_=incident.id, at=now)
     return found
 
 

@@ -7,10 +7,11 @@ from hashlib import blake2b
 from typing import Literal
 
 from streams.domain import alerts, commands, events, families, regrouping, ticketing
-from streams.domain import incident as incidents
+from streams.domain import incident_decisions as incidents
 from streams.domain.chain import tenant_salt
 from streams.domain.configuring import configure
 from streams.domain.describing import described
+from streams.domain.erasing import Erasing, erase
 from streams.domain.errors import InvalidEvent, Reason, Rejected
 from streams.domain.incident import Incident
 from streams.domain.message import Fact, Message
@@ -147,6 +148,12 @@ def _carry_out(state: TenantState, command: commands.Command, recorder: Recorder
         case commands.Release(actor):
             state.set_head(parked=False, poison=0)
             recorder.record_for_tenant(events.Configured("tenant", "released", actor))
+            return ""
+        case commands.Erase():
+            erasing = Erasing(command.identifier, command.pseudonym)
+            erase(state, erasing)
+            content = {"reason": erasing.text(command.reason)}
+            recorder.record_for_tenant(events.Configured("erasure", command.pseudonym, command.actor, content))
             return ""
         case (
             commands.SetSubscription()

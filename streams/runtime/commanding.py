@@ -11,7 +11,7 @@ from streams.codec import cloudevents
 from streams.domain.commands import Command
 from streams.domain.envelope import Envelope
 from streams.domain.errors import IncidentsError
-from streams.domain.events import CommandResult
+from streams.domain.outputs import CommandResult
 from streams.runtime.partitioning import partition_of
 from streams.runtime.settings import KafkaSettings
 

@@ -60,6 +60,7 @@ class ObjectStorage:
 
     def __init__(self, settings: ObjectStorageSettings) -> None:
         url = urlsplit(settings.endpoint)
+        self._settings = settings
         self._bucket = settings.bucket
         self._region = settings.region
         self._client = Minio(
@@ -71,6 +72,10 @@ class ObjectStorage:
             http_client=urllib3.PoolManager(timeout=_TIMEOUT, maxsize=8, retries=urllib3.Retry(1, redirect=0)),
         )
         self._plain = urllib3.PoolManager(timeout=_TIMEOUT, maxsize=2, retries=False)
+
+    def __reduce__(self) -> tuple[type[ObjectStorage], tuple[ObjectStorageSettings]]:
+        """Another process gets connections of its own."""
+        return ObjectStorage, (self._settings,)
 
     def ensure_bucket(self) -> None:
         """Make the bucket where it is missing; raises ``StorageUnavailable``."""

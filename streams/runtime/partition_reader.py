@@ -21,6 +21,7 @@ _PASSING = frozenset(
     {
         KafkaError.NOT_LEADER_FOR_PARTITION,
         KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001  its only name: of a topic that was just created
         KafkaError._TRANSPORT,  # noqa: SLF001  its only name
         KafkaError._TIMED_OUT,  # noqa: SLF001  its only name
         KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001  its only name

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigEntry, ConfigResource, NewTopic, ResourceType
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 import schemas
@@ -15,6 +22,7 @@ from streams.domain.errors import IncidentsError
 from streams.runtime.settings import KafkaSettings
 
 _TIMEOUT_S = 30
+_RETENTION = "retention.ms"
 
 
 class WrongTopics(IncidentsError):  # noqa: N818
@@ -33,7 +41,8 @@ class Provisioned:
 def provision(settings: KafkaSettings, *, partitions: int | None = None, create: bool = True) -> Sequence[Provisioned]:
     """Create what is missing (unless told not to) and check the rest; safe to run twice and side by side.
 
-    ``partitions`` overrides the catalogue's count for every topic. Raises ``WrongTopics`` for a topic that is missing
+    ``partitions`` overrides the catalogue's count for every topic. A topic that Kafka would delete from by age, though
+    only the archiver may, is kept from now on. Raises ``WrongTopics`` for a topic that is missing
     though it should not be created, has another partition count, is compacted where it must not be (or the other way
     round) or takes its time from the producer where the broker's clock is needed.
     """
@@ -54,12 +63,32 @@ def provision(settings: KafkaSettings, *, partitions: int | None = None, create:
     ]
     for future in admin.create_topics(new, request_timeout=_TIMEOUT_S).values() if new else ():
         _ignore_existing(future.result)
+    if create:
+        _keep(
+            admin, [name for name, spec in wanted.items() if name in existing and spec.config.get(_RETENTION) == "-1"]
+        )
     _await_leaders(settings, {name: partitions or wanted[name].partitions for name in missing})
     _check(admin, {name: (spec, partitions or spec.partitions) for name, spec in wanted.items()})
     return [
         Provisioned(name, partitions or spec.partitions, "created" if name in missing else "exists")
         for name, spec in wanted.items()
     ]
+
+
+def _keep(admin: AdminClient, names: list[str]) -> None:
+    """Take retention by age away from topics that an earlier version created with one."""
+    found = _configs(admin, names) if names else {}
+    changes = [
+        ConfigResource(
+            ResourceType.TOPIC,
+            name,
+            incremental_configs=[ConfigEntry(_RETENTION, "-1", incremental_operation=AlterConfigOpType.SET)],
+        )
+        for name, configs in found.items()
+        if configs[_RETENTION].value != "-1"
+    ]
+    for future in admin.incremental_alter_configs(changes, request_timeout=_TIMEOUT_S).values() if changes else ():
+        future.result()
 
 
 def _ignore_existing(result: Callable[[], object]) -> None:
@@ -111,9 +140,9 @@ def _check(admin: AdminClient, wanted: dict[str, tuple[schemas.TopicSpec, int]])
         found = len(existing[name].partitions) if name in existing else 0
         if found != partitions:
             wrong.append(f"{name} has {found} partitions, the catalogue says {partitions} (growing is a migration)")
-        for key in ("cleanup.policy", "message.timestamp.type"):
+        for key in ("cleanup.policy", "message.timestamp.type", _RETENTION):
             value, expected = configs[name][key].value, spec.config.get(key)
-            if expected is not None and value != expected:
+            if expected is not None and value != expected and (key != _RETENTION or expected == "-1"):
                 wrong.append(f"{name} has {key}={value}, the catalogue says {expected}")
     if wrong:
         raise WrongTopics("; ".join(wrong))

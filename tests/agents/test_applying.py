@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from streams.agents.applying import Held, Plan, plan
 from streams.agents.what_if import Recorded, simulate
-from streams.domain import commands, events
+from streams.domain import commands, events, outputs
 from streams.domain.commands import SetRuleSet
 from streams.domain.configuring import command_of
 from streams.domain.correlation import Rule
@@ -43,7 +43,7 @@ def apply(intake: Recording, found: Plan) -> None:
     made: dict[str, str] = {}
     for place, step in enumerate(found.steps):
         result = intake.command(found.command(place, made, ADA), f"{found.plan_id}-{place}")
-        assert isinstance(result, events.CommandAccepted), result
+        assert isinstance(result, outputs.CommandAccepted), result
         if step.change == "split":
             made[step.into] = result.incident_id
 
@@ -134,13 +134,13 @@ def test_nobody_is_told_and_a_rule_set_that_does_not_decide_is_refused() -> None
     intake.command(commands.SetSubscription("s", "alertmanager", "am-1", everything, ADA))
     found = planned(intake, HOST)
     refused = intake.command(found.command(0, {}, ADA), "too-early")
-    assert isinstance(refused, events.CommandRejected)
+    assert isinstance(refused, outputs.CommandRejected)
     assert refused.reason == "unknown-rule-set"
     intake.command(command_of(HOST, ADA))
     apply(intake, found)
     assert intake.intents == []
     audit = commands.ApplyRules("host", 3, found.plan_id, "finished", ADA, merged=1)
-    assert isinstance(intake.command(audit), events.CommandAccepted)
+    assert isinstance(intake.command(audit), outputs.CommandAccepted)
     last = intake.recorded[-1].event
     assert isinstance(last, events.Configured)
     assert (last.what, last.name, last.content["plan"]) == ("rule_application", "host:3", found.plan_id)
@@ -164,6 +164,6 @@ def test_a_resolved_incident_stays_resolved_in_its_parts() -> None:
     key = next(iter(sorted(intake.tenant.alerts_of[first])))
     alert = events.SplitAlert(key, 1, T0, T0)
     result = intake.command(commands.Split(first, (alert,), ADA, title="on its own"))
-    assert isinstance(result, events.CommandAccepted)
+    assert isinstance(result, outputs.CommandAccepted)
     part = intake.incident(result.incident_id)
     assert (part.status, part.related_to, part.relation) == ("resolved", first, "split")

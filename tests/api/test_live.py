@@ -18,7 +18,7 @@ from api.live.hold import Hold
 from api.live.outcomes import Outcomes
 from api.live.path import LivePath
 from streams.domain.envelope import Envelope
-from streams.domain.events import CommandAccepted
+from streams.domain.outputs import CommandAccepted
 from streams.runtime.settings import KafkaSettings
 
 NOTE = "com.incidents.note_added.v1"

@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import base64
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import orjson
 import pytest
+from confluent_kafka import Producer
 from pydantic import SecretStr
 
 from connectors.kit.secrets import ConnectorSettings, SecretBox
+from streams.agents.orchestrator import Orchestrator
 from streams.archive.archiver import Archiver
 from streams.archive.checkpoints import Signer, Verifier
 from streams.archive.operations import Operations
 from streams.archive.reading import Archive
 from streams.archive.settings import ArchiveSettings, SigningSettings
+from streams.domain.envelope import Envelope
+from streams.domain.message import Data
 from streams.runtime.object_storage import ObjectStorage
+from streams.runtime.partition import POSITION, POSITION_FORMAT
+from streams.runtime.ports import Write
 from streams.runtime.settings import DatabaseSettings, KafkaSettings, ObjectStorageSettings
 from tests.harness.kafka import own_topics
-from tests.harness.record import read_topic, send, signals
+from tests.harness.record import StoredRecord, read_topic, send, signals
 from tests.harness.waiting import wait_until
 from tests.harness.workers import environment, process
 
@@ -78,6 +86,26 @@ def decide(kafka: KafkaSettings, tag: str, count: int, log: Path) -> None:
     send(kafka, signals(count, tag))
     with process(["worker"], environment(kafka), log):
         wait_until(lambda: decided(kafka, tag) == count, f"{count} signals of {tag} decided", 60)
+
+
+def decide_here(kafka: KafkaSettings, messages: Sequence[tuple[Envelope, Data]]) -> None:
+    """Send messages to an empty intake and decide them as one batch a partition, without a worker process."""
+    send(kafka, messages)
+    intake: dict[int, list[StoredRecord]] = {}
+    for record in read_topic(kafka, "incident-intake"):
+        intake.setdefault(record.partition, []).append(replace(record, topic="incident-intake"))
+    producer = Producer(kafka.librdkafka() | {"acks": "all"})
+    for partition, records in intake.items():
+        turn = Orchestrator(kafka, partition).turn(records[0].offset, records[-1].offset)
+        for record in records:
+            turn.take(record)
+        writes = turn.finish()
+        position = orjson.dumps([POSITION_FORMAT, records[-1].offset + 1])
+        items = [*writes.state, (POSITION, position)]
+        state = [Write(kafka.topic("orchestrator-state"), key, value) for key, value in items]
+        for one in (*writes.outputs, *state):
+            producer.produce(one.topic, one.value, one.key, partition, headers=list(one.headers))
+    assert producer.flush(30) == 0
 
 
 def decided(kafka: KafkaSettings, tag: str) -> int:

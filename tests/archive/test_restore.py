@@ -23,7 +23,7 @@ from streams.archive.restoring import CannotRestore, Restore, Restored
 from streams.archive.settings import TOPICS, ArchiveSettings
 from streams.archive.verifying import Verification, verify_archive
 from streams.codec import cloudevents
-from streams.domain import commands, events
+from streams.domain import commands, events, outputs
 from streams.domain.batch import DECIDER
 from streams.domain.catalogue import TYPE_OF
 from streams.domain.envelope import Envelope
@@ -136,14 +136,14 @@ def assert_archive_goes_on(archive: Archive, target: KafkaSettings, make_archive
     assert found.events == sum(map(len, contents(target, EVENTS).values()))
 
 
-def effect(intent: events.Intent) -> tuple[Envelope, commands.RecordEffect]:
+def effect(intent: outputs.Intent) -> tuple[Envelope, commands.RecordEffect]:
     """What the dispatcher says when the provider has taken it."""
     names = (intent.incident_id, intent.intent_id, intent.connector, intent.integration_id, intent.action)
     envelope = Envelope(f"effect-{intent.intent_id}", "/dispatcher", TYPE_OF[commands.RecordEffect], "tenant-0")
     return envelope, commands.RecordEffect(*names, status="delivered")
 
 
-def acknowledged(kafka: KafkaSettings) -> list[events.Intent]:
+def acknowledged(kafka: KafkaSettings) -> list[outputs.Intent]:
     """Three incidents that a provider knows are acknowledged; the intents to tell it so."""
     alerts: list[tuple[Envelope, Data]] = [
         (

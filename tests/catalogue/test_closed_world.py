@@ -15,7 +15,7 @@ import pytest
 
 import schemas
 from streams.codec import avro
-from streams.domain import commands, events, signals
+from streams.domain import commands, events, outputs, signals
 from streams.domain.catalogue import BY_TYPE, CATALOGUE, TYPE_OF
 from streams.domain.lifecycle import diagram
 from streams.domain.tickets import TicketObserved
@@ -35,8 +35,8 @@ def test_every_type_has_a_schema_and_every_schema_a_type() -> None:
 
 
 def test_every_data_class_is_in_the_catalogue_once() -> None:
-    named = [*get_args(events.Event), *get_args(commands.Command), *get_args(events.CommandResult)]
-    named += [events.Intent, signals.Signal, TicketObserved]
+    named = [*get_args(events.Event), *get_args(commands.Command), *get_args(outputs.CommandResult)]
+    named += [outputs.Intent, signals.Signal, TicketObserved]
     assert sorted(map(repr, named)) == sorted(repr(spec.data) for spec in CATALOGUE)
     assert len(TYPE_OF) == len(CATALOGUE)
 

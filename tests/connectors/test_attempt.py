@@ -24,7 +24,7 @@ from connectors.kit.outcome import (
 )
 from connectors.kit.ticket_attempt import TicketReport
 from connectors.registry import CONNECTORS
-from streams.domain.events import Intent
+from streams.domain.outputs import Intent
 
 HTTP = ProviderHttp()
 INTENT = Intent("i", "inc", "scripted", "int_1", "note", "P1", "key", "e", 0)

@@ -16,7 +16,7 @@ from connectors.pagerduty import outbound
 from connectors.pagerduty.client import PagerDutySends
 from infra.fakes.pagerduty.app import FakeApi
 from infra.fakes.pagerduty.state import FakeAccount
-from streams.domain.events import Intent
+from streams.domain.outputs import Intent
 from tests.connectors.examples import integration
 from tests.harness.serving import Serving, serving
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from streams.agents.conditions import holds
 from streams.codec import avro
-from streams.domain import commands, events
+from streams.domain import commands, events, outputs
 from streams.domain.batch import Batch, PartitionState, Recorded, Sealed
 from streams.domain.catalogue import TYPE_OF
 from streams.domain.correlation import Rule
@@ -45,8 +45,8 @@ class Intake:
         self.offset = 0
         self.now = T0
         self.recorded: list[Recorded] = []
-        self.intents: list[events.Intent] = []
-        self.results: list[events.CommandResult] = []
+        self.intents: list[outputs.Intent] = []
+        self.results: list[outputs.CommandResult] = []
         self.dispositions: list[str] = []
 
     @property
@@ -75,7 +75,7 @@ class Intake:
         """Decide data as messages of one batch; the events that came out."""
         return [recorded.event for recorded in self.decide([self.message(item) for item in data]).recorded]
 
-    def command(self, data: Data, id_: str = "") -> events.CommandResult:
+    def command(self, data: Data, id_: str = "") -> outputs.CommandResult:
         """Decide one command; its result."""
         self.decide([self.message(data, id_, source="/api")])
         return self.results[-1]
@@ -83,7 +83,7 @@ class Intake:
     def rules(self, *rules: Rule, **more: Any) -> None:
         """Go by other rules from now on; ``more`` are the other fields of ``SetRuleSet``."""
         result = self.command(commands.SetRuleSet("tests", 1, rules, "user:ada", **more))
-        assert isinstance(result, events.CommandAccepted)
+        assert isinstance(result, outputs.CommandAccepted)
 
     def declared(self) -> list[str]:
         """The ids of the incidents so far, in the order of their numbers."""

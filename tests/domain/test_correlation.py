@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.agents.conditions import holds
-from streams.domain import commands, correlation, events
+from streams.domain import commands, correlation, events, outputs
 from streams.domain.correlation import DEFAULT_RULES, Rule, Window
 from streams.domain.errors import Reason
 from streams.domain.rules import SeverityRule, Silence
@@ -136,11 +136,11 @@ def test_a_rule_set_without_sense_is_rejected() -> None:
     intake = Intake()
     for rules in ((), (Rule("r", 1, (), MINUTE),), (Rule("r", 1, ("service",), 0),)):
         result = intake.command(commands.SetRuleSet("shop", 1, rules, "user:ada"))
-        assert isinstance(result, events.CommandRejected)
+        assert isinstance(result, outputs.CommandRejected)
         assert result.reason == Reason.EMPTY_VALUE
     bad = commands.SetRuleSet("shop", 1, (Rule("r", 1, ("service",), 1),), "user:ada", (SeverityRule("true", "SEV-0"),))
     result = intake.command(bad)
-    assert isinstance(result, events.CommandRejected)
+    assert isinstance(result, outputs.CommandRejected)
     assert result.reason == Reason.UNKNOWN_SEVERITY
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from streams.agents import state_codec
-from streams.domain import commands, events
+from streams.domain import commands, events, outputs
 from streams.domain.correlation import Rule
 from streams.domain.errors import Reason
 from tests.domain.intake import MINUTE, T0, Intake, signal
@@ -41,7 +41,7 @@ def states(found: list[events.Event]) -> list[str]:
     return [event.state for event in found if isinstance(event, events.Flapping)]
 
 
-def settle(intake: Intake, incident: str, due: int) -> events.CommandResult:
+def settle(intake: Intake, incident: str, due: int) -> outputs.CommandResult:
     return intake.command(commands.FireTimer(incident, "settle", due, "cause"), f"settle-{due}")
 
 
@@ -116,9 +116,9 @@ def test_one_that_is_not_calm_yet_is_looked_at_again_later() -> None:
     assert isinstance(event, events.Flapping)
     assert (event.state, event.due > due) == ("continued", True)
     again = settle(intake, incident, due)
-    assert isinstance(again, events.CommandAccepted)  # the same command is answered again
+    assert isinstance(again, outputs.CommandAccepted)  # the same command is answered again
     early = intake.command(commands.FireTimer(incident, "settle", due, "cause"), "another")
-    assert isinstance(early, events.CommandRejected)
+    assert isinstance(early, outputs.CommandRejected)
     assert early.reason == Reason.NOT_DUE
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.domain import commands, events, lifecycle
+from streams.domain import commands, events, lifecycle, outputs
 from streams.domain.commands import (
     Acknowledge,
     AddNote,
@@ -31,14 +31,14 @@ HOUR = 3_600_000
 
 def declare(intake: Intake, service: str = "") -> str:
     result = intake.command(Declare(title="Checkout is slow", actor=ADA, service=service))
-    assert isinstance(result, events.CommandAccepted)
+    assert isinstance(result, outputs.CommandAccepted)
     return result.incident_id
 
 
 def rejected(intake: Intake, command: commands.Command) -> str:
     before = len(intake.recorded)
     result = intake.command(command)
-    assert isinstance(result, events.CommandRejected)
+    assert isinstance(result, outputs.CommandRejected)
     assert len(intake.recorded) == before, "a rejection leaves no event"
     return result.reason
 
@@ -85,7 +85,7 @@ def test_acknowledging_twice_is_one_event() -> None:
     id_ = declare(intake)
     assert len(intake.send(Acknowledge(id_, ADA), Acknowledge(id_, "user:bob"))) == 1
     assert intake.incident(id_).acknowledged_by == ADA
-    assert all(isinstance(result, events.CommandAccepted) for result in intake.results)
+    assert all(isinstance(result, outputs.CommandAccepted) for result in intake.results)
 
 
 def test_a_stale_revision_is_refused_and_alerts_do_not_make_one_stale() -> None:
@@ -140,7 +140,7 @@ def test_a_command_is_answered_again_and_a_reused_key_is_refused() -> None:
     events_before = len(intake.recorded)
     assert intake.command(AddNote(id_, "a", ADA), "key-1") == first
     other = intake.command(AddNote(id_, "b", ADA), "key-1")
-    assert isinstance(other, events.CommandRejected)
+    assert isinstance(other, outputs.CommandRejected)
     assert (other.reason, other.command_id) == (Reason.REUSED_KEY, "key-1")
     assert intake.command(AddNote(id_, "a", ADA), "key-1") == first
     assert len(intake.recorded) == events_before

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from streams.codec import avro
-from streams.domain import alerts, chain, commands, events, routing
+from streams.domain import alerts, chain, commands, events, outputs, routing
 from streams.domain.batch import POISON_LIMIT, Batch, Recorded, tenant_stream
 from streams.domain.correlation import DAY_MS
 from streams.domain.envelope import Envelope, derive_id
@@ -268,5 +268,5 @@ def test_a_command_is_answered_though_its_batch_spans_more_than_its_outcome_is_k
     intake.now += 2 * DAY_MS
     intake.decide([first, intake.message(signal())])
     (result,) = intake.results
-    assert isinstance(result, events.CommandAccepted)
+    assert isinstance(result, outputs.CommandAccepted)
     assert (result.incident_id, result.number, result.sequence) == (intake.declared()[0], 1, 1)

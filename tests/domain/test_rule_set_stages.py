@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streams.domain import commands, events
+from streams.domain import commands, events, outputs
 from streams.domain.commands import ChangeRuleSet, RuleSetChange, SetRuleSet
 from streams.domain.correlation import Rule
 from streams.domain.errors import Reason
@@ -16,10 +16,10 @@ RULES = (Rule("host", 3, ("host",), 10 * MINUTE),)
 
 def draft(intake: Intake, version: int = 3) -> None:
     result = intake.command(SetRuleSet("hosts", version, RULES, ADA, stage="shadow"))
-    assert isinstance(result, events.CommandAccepted)
+    assert isinstance(result, outputs.CommandAccepted)
 
 
-def change(intake: Intake, what: RuleSetChange, version: int = 3, name: str = "hosts") -> events.CommandResult:
+def change(intake: Intake, what: RuleSetChange, version: int = 3, name: str = "hosts") -> outputs.CommandResult:
     return intake.command(ChangeRuleSet(what, name, version, ADA))
 
 
@@ -33,10 +33,10 @@ def test_a_draft_decides_nothing_until_it_is_promoted_and_can_be_gone_back_from(
     draft(intake)
     intake.send(signal("a", host="h1"), signal("b", host="h2"))
     assert len(intake.declared()) == 1
-    assert isinstance(change(intake, "promote"), events.CommandAccepted)
+    assert isinstance(change(intake, "promote"), outputs.CommandAccepted)
     intake.send(signal("c", host="h1"), signal("d", host="h2"))
     assert len(intake.declared()) == 3
-    assert isinstance(change(intake, "roll_back"), events.CommandAccepted)
+    assert isinstance(change(intake, "roll_back"), outputs.CommandAccepted)
     intake.send(signal("e", host="h3"))
     assert len(intake.declared()) == 3
     assert configured(intake) == [
@@ -53,17 +53,17 @@ def test_a_change_of_what_is_not_there_is_rejected(what: RuleSetChange) -> None:
         if with_another:
             draft(intake, version=2)
         result = change(intake, what)
-        assert isinstance(result, events.CommandRejected)
+        assert isinstance(result, outputs.CommandRejected)
         assert result.reason == Reason.UNKNOWN_RULE_SET
     nothing_before = change(intake, "roll_back", 1, "default")
-    assert isinstance(nothing_before, events.CommandRejected)
+    assert isinstance(nothing_before, outputs.CommandRejected)
 
 
 def test_a_withdrawn_draft_is_gone() -> None:
     intake = Intake()
     draft(intake)
-    assert isinstance(change(intake, "withdraw"), events.CommandAccepted)
-    assert isinstance(change(intake, "promote"), events.CommandRejected)
+    assert isinstance(change(intake, "withdraw"), outputs.CommandAccepted)
+    assert isinstance(change(intake, "promote"), outputs.CommandRejected)
     assert configured(intake)[-1] == ("shadow_rule_set", "hosts:3", "withdraw")
 
 
@@ -81,5 +81,5 @@ def test_a_draft_without_sense_is_rejected() -> None:
         SetRuleSet("hosts", 3, (), ADA, stage="shadow"),
         SetRuleSet("hosts", 3, (Rule("r", 1, ("host",), MINUTE, flap_changes=2),), ADA),
     ):
-        assert isinstance(intake.command(bad), events.CommandRejected)
-    assert isinstance(intake.command(commands.Release(ADA)), events.CommandAccepted)
+        assert isinstance(intake.command(bad), outputs.CommandRejected)
+    assert isinstance(intake.command(commands.Release(ADA)), outputs.CommandAccepted)

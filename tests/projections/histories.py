@@ -12,7 +12,7 @@ import schemas
 from projections.base import Record
 from projections.decoding import record_of
 from streams.codec import avro
-from streams.domain import events
+from streams.domain import events, outputs
 from streams.domain.catalogue import TYPE_OF, Topic
 from streams.domain.envelope import Envelope, derive_id
 from streams.domain.signals import ProviderIngested
@@ -108,10 +108,10 @@ def full(history: History) -> list[Record]:
     return history.records
 
 
-def intent(name: str, **fields: Any) -> events.Intent:
+def intent(name: str, **fields: Any) -> outputs.Intent:
     """A planned side effect."""
     given = {"connector": "pagerduty", "integration_id": "i1", "action": "acknowledge", "external_id": "P1", **fields}
-    return events.Intent(name, "a", idempotency_key=name, event_id="e1", created=T0, payload={"text": "x"}, **given)
+    return outputs.Intent(name, "a", idempotency_key=name, event_id="e1", created=T0, payload={"text": "x"}, **given)
 
 
 def examples_of(type_: str) -> list[Any]:

@@ -14,7 +14,7 @@ from connectors.kit.ticket_attempt import Result, TicketAttempt
 from connectors.kit.tickets import Ticket
 from streams.agents import state_codec
 from streams.agents.conditions import holds
-from streams.domain import commands, events
+from streams.domain import commands, outputs
 from streams.domain.batch import PartitionState
 from streams.domain.envelope import derive_id
 from streams.domain.incident import Incident
@@ -48,7 +48,7 @@ def mapping(title: Choice, severity: Choice, status: Choice, assignee: Choice) -
 class Job:
     """An intent in the outbox: its attempts, and the call that is being made."""
 
-    intent: events.Intent
+    intent: outputs.Intent
     attempts: int = 0
     running: Coroutine[Any, Any, Result] | None = None
     reported: bool = False

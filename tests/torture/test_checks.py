@@ -28,7 +28,7 @@ from streams.agents.orchestrator import Orchestrator
 from streams.codec import cloudevents
 from streams.domain.catalogue import TYPE_OF
 from streams.domain.envelope import Envelope
-from streams.domain.events import Intent
+from streams.domain.outputs import Intent
 from streams.domain.signals import Signal
 from streams.runtime.settings import KafkaSettings
 

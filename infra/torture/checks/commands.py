@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 
 from infra.torture.evidence import Evidence, Finding
-from streams.domain import events
+from streams.domain import events, outputs
 
 
 def took_effect_once(evidence: Evidence) -> Finding:
@@ -21,7 +21,7 @@ def took_effect_once(evidence: Evidence) -> Finding:
             finding.add(f"command {key} ({sent.command_id}) was answered 2xx and has no outcome", lost=1)
         elif len(found) > 1:
             finding.add(f"command {key} ({sent.command_id}) has {len(found)} different outcomes: {found}")
-        if sent.text and notes[sent.text] == 0 and any(isinstance(one, events.CommandAccepted) for one in found):
+        if sent.text and notes[sent.text] == 0 and any(isinstance(one, outputs.CommandAccepted) for one in found):
             finding.add(f"the note {sent.text!r} was accepted and is not in the record", lost=1)
     for text in evidence.ledger.attempted_texts:
         if notes[text] > 1:

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 
 from infra.torture.evidence import Evidence, Finding
-from streams.domain import events
+from streams.domain import events, outputs
 
 _MARKER = re.compile(r"\[incidents:([^\]]+)\]")
 _STATES = {"acknowledge": "acknowledged", "resolve": "resolved"}
@@ -24,7 +24,7 @@ def at_the_provider(evidence: Evidence) -> Finding:
     )
     wanted: dict[str, set[str]] = {action: set() for action in _STATES}
     for one in evidence.intents:
-        intent: events.Intent = one.data
+        intent: outputs.Intent = one.data
         if intent.action == "note":
             _check_note(finding, intent, notes[intent.idempotency_key])
         else:
@@ -70,7 +70,7 @@ def in_the_record(evidence: Evidence) -> Finding:
     return finding
 
 
-def _check_note(finding: Finding, intent: events.Intent, found: int) -> None:
+def _check_note(finding: Finding, intent: outputs.Intent, found: int) -> None:
     finding.counts["intents"] += 1
     if not found:
         finding.add(f"the note of intent {intent.intent_id} is not at the provider", effects_missing=1)
