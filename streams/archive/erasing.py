@@ -37,7 +37,7 @@ from streams.domain.commands import Erase
 from streams.domain.envelope import Envelope, derive_id
 from streams.domain.erasing import Erasing
 from streams.domain.errors import IncidentsError, InvalidEvent, UnknownSchema
-from streams.domain.events import CommandRejected
+from streams.domain.outputs import CommandRejected
 from streams.runtime.commanding import carry_out
 from streams.runtime.object_storage import UnknownObject
 from streams.runtime.partition_reader import PartitionReader, StoredRecord

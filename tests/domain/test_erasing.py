@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streams.domain import commands, events
+from streams.domain import commands, events, outputs
 from streams.domain.erasing import ERASED, Erasing
 from streams.domain.errors import Rejected
 from streams.domain.signals import ProviderIngested, Signal
@@ -72,5 +72,5 @@ def test_the_orchestrator_forgets_and_says_so() -> None:
 
 def test_a_command_with_a_bad_identifier_is_rejected() -> None:
     result = Intake().command(commands.Erase("x", "erased-1", "operator:root"))
-    assert isinstance(result, events.CommandRejected)
+    assert isinstance(result, outputs.CommandRejected)
     assert result.reason == "empty-value"

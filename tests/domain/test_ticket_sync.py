@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from streams.domain import commands, events
+from streams.domain import commands, events, outputs
 from streams.domain import ticket_events as said
 from streams.domain.mapping import FieldMapping, Owner, Policy
 from streams.domain.ticket_commands import LinkTicket, ReconcileTickets, ResolveConflict, SetMapping, UnlinkTicket
@@ -44,7 +44,7 @@ class Desk:
         [self.incident] = self.intake.declared()
 
     @property
-    def intent(self) -> events.Intent:
+    def intent(self) -> outputs.Intent:
         return self.intake.intents[-1]
 
     def answer(self, status: Any = "done", **more: Any) -> list[events.Event]:
@@ -161,10 +161,10 @@ def test_a_decision_of_a_waiting_conflict_is_carried_out_on_both_sides() -> None
     desk.see(short_description="Theirs")
     [conflict] = desk.decided()
     choice = ResolveConflict(desk.incident, conflict.ticket_id, "short_description", "ours", "user:ada")
-    assert isinstance(desk.intake.command(choice), events.CommandAccepted)
+    assert isinstance(desk.intake.command(choice), outputs.CommandAccepted)
     assert request_of(desk.intent.payload).changes == {"short_description": "Checkout down"}
     again = desk.intake.command(choice)
-    assert isinstance(again, events.CommandRejected)
+    assert isinstance(again, outputs.CommandRejected)
     assert again.reason == "no-conflict"
 
 
@@ -268,7 +268,7 @@ def test_a_deleted_ticket_is_an_event_and_not_made_anew() -> None:
     assert [type(one) for one in seen] == [said.TicketUnlinked]
     desk.intake.send(commands.ChangeFields(desk.incident, {"title": "Ours"}, "user:ada"))
     assert len(desk.intake.intents) == 1
-    assert isinstance(desk.intake.command(LinkTicket(desk.incident, "int_1", "user:ada")), events.CommandAccepted)
+    assert isinstance(desk.intake.command(LinkTicket(desk.incident, "int_1", "user:ada")), outputs.CommandAccepted)
     assert desk.intent.action == "ticket_create"
 
 
@@ -314,14 +314,14 @@ def test_commands_that_make_no_sense_are_rejected() -> None:
         (ReconcileTickets("no such", "user:ada"), "unknown-incident"),
     ):
         result = desk.intake.command(command)
-        assert isinstance(result, events.CommandRejected)
+        assert isinstance(result, outputs.CommandRejected)
         assert result.reason == reason
 
 
 def test_a_result_that_nobody_waits_for_is_rejected() -> None:
     desk = Desk().linked()
     assert desk.answer() == []
-    assert isinstance(desk.intake.results[-1], events.CommandRejected)
+    assert isinstance(desk.intake.results[-1], outputs.CommandRejected)
 
 
 def test_a_ticket_of_nobody_is_kept_as_what_was_sent() -> None:
