@@ -57,6 +57,10 @@ run: up ## Run all processes of the application in the foreground
 demo: setup ## Send a storm of real provider payloads and show what comes out (ONCE=1: stop afterwards)
 	@exec $(BIN)/incidents demo $(if $(filter 1,$(ONCE)),--once)
 
+.PHONY: demo-itsm
+demo-itsm: setup ## Tickets in ServiceNow and Jira: a conflict of each policy is decided live (ONCE=1: stop afterwards)
+	@exec $(BIN)/incidents demo --itsm $(if $(filter 1,$(ONCE)),--once)
+
 .PHONY: torture
 torture: setup ## Kills, pauses and cuts under load (STEPS=100 SEED=1 BROKERS=1 AT_ONCE=1), then every promise is checked
 	@$(BIN)/incidents torture --steps $(or $(STEPS),100) --seed $(or $(SEED),1) --brokers $(or $(BROKERS),1) \

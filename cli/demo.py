@@ -15,6 +15,7 @@ def command(
     once: Annotated[
         bool, typer.Option("--once", help="Stop everything afterwards; exit 0 only if the counts are as they must be.")
     ] = False,
+    itsm: Annotated[bool, typer.Option("--itsm", help="Show ticket sync with ServiceNow and Jira instead.")] = False,
 ) -> None:
     """Start what is not running, send a storm of real-shaped deliveries, and show the incidents that came out.
 
@@ -29,6 +30,9 @@ def command(
     from cli.output import print_json, standard_error
     from infra.demo import play, scene
 
+    if itsm:
+        _itsm(once=once)
+        return
     console = standard_error()
     tenant = f"demo-{time.strftime('%Y%m%d-%H%M%S')}"
     with ExitStack() as held:
@@ -41,6 +45,35 @@ def command(
         print_json(result.as_json())
         if once and result.wrong:
             raise CommandError("the counts are not what the input implies: " + "; ".join(result.wrong))
+        if not once:
+            _wait()
+
+
+def _itsm(*, once: bool) -> None:
+    """A conflict of each policy, decided live, with both ticket systems."""
+    import asyncio
+    import time
+    from contextlib import ExitStack
+
+    from cli.errors import CommandError
+    from cli.output import print_json, standard_error
+    from infra.demo.itsm import play, scene
+
+    console = standard_error()
+    with ExitStack() as held:
+        with console.status("starting") as status:
+            built = scene.build(f"itsm-{time.strftime('%Y%m%d-%H%M%S')}", held, status.update)
+        try:
+            found = asyncio.run(play.play(built, lambda text: typer.echo(text, err=True)))
+        except TimeoutError as error:
+            raise CommandError(str(error)) from error
+        if not once:
+            for connector, url in built.urls.items():
+                typer.echo(f"  {connector:11} {url}/ (edit tickets by hand)")
+            _addresses(built.scene)
+        print_json(found.as_json())
+        if once and found.wrong:
+            raise CommandError("; ".join(found.wrong))
         if not once:
             _wait()
 

@@ -52,6 +52,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("token", "cli.token:app", DATA),
     Command("rules", "cli.rule_stages:app", DATA),
     Command("apply-rules", "cli.apply_rules:command", DATA),
+    Command("sync", "cli.sync:app", DATA),
     Command("what-if", "cli.what_if:command", USE),
     Command("demo", "cli.demo:command", USE),
     Command("send", "cli.send:command", USE),

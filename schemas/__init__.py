@@ -86,3 +86,13 @@ def topics() -> tuple[TopicSpec, ...]:
 def rule_set_schema() -> bytes:
     """The JSON schema of rule set files."""
     return (_ROOT / "rule_set.schema.json").read_bytes()
+
+
+def mapping_schema() -> bytes:
+    """The JSON schema of mapping files."""
+    return (_ROOT / "mapping.schema.json").read_bytes()
+
+
+def default_mapping(connector: str) -> str:
+    """The mapping file that a ticket system begins with; raises ``FileNotFoundError`` for one that has none."""
+    return (_ROOT / "mappings" / f"{connector}.yaml").read_text()

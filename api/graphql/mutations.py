@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Annotated
 
 import strawberry
@@ -13,12 +14,21 @@ from api.graphql.types import Incident
 from api.problems import Problem
 from api.rest.actions import resolve
 from policy.decision import Action, Principal
-from streams.domain import commands
+from streams.domain import commands, ticket_commands
 from streams.domain.errors import Reason
 
 Key = Annotated[str, strawberry.argument(description="the same key again is answered with the first outcome")]
 Revision = Annotated[int, strawberry.argument(description="the revision that was read; 0: whatever it is")]
 _REASONS = frozenset(Reason)
+
+
+@strawberry.enum(description="For whose value a conflict is decided")
+class ConflictSide(Enum):
+    """The values are those of the command."""
+
+    OURS = "ours"
+    THEIRS = "theirs"
+    VALUE = "value"
 
 
 @strawberry.type(description="The command was carried out and reads show it")
@@ -193,4 +203,34 @@ class Mutation:
         principal, id_ = await _target(info, id)
         target = await resolve(info.context.api, principal, into)
         command = commands.Merge(id_, target, principal.actor, expected_revision)
+        return await _carry_out(info, principal, command, idempotency_key)
+
+    @strawberry.mutation(description="Link a ticket to an incident; without externalId one is made")
+    async def link_ticket(
+        self,
+        info: Resolving,
+        id: str,  # noqa: A002
+        integration_id: str,
+        external_id: str = "",
+        idempotency_key: Key = "",
+    ) -> CommandPayload:
+        """By the number, key or id that the other system knows it by."""
+        principal, id_ = await _target(info, id)
+        command = ticket_commands.LinkTicket(id_, integration_id, principal.actor, external_id)
+        return await _carry_out(info, principal, command, idempotency_key)
+
+    @strawberry.mutation(description="Decide an open conflict between an incident and its ticket")
+    async def resolve_conflict(
+        self,
+        info: Resolving,
+        id: str,  # noqa: A002
+        ticket_id: str,
+        external_field: str,
+        side: ConflictSide,
+        value: str = "",
+        idempotency_key: Key = "",
+    ) -> CommandPayload:
+        """The decision is an event; ``value`` goes with the side VALUE."""
+        principal, id_ = await _target(info, id)
+        command = ticket_commands.ResolveConflict(id_, ticket_id, external_field, side.value, principal.actor, value)
         return await _carry_out(info, principal, command, idempotency_key)

@@ -10,7 +10,9 @@ import strawberry
 from strawberry.scalars import JSON
 
 from api.graphql.context import Resolving
+from api.graphql.tickets import Ticket
 from api.live.events import RecordedEvent
+from api.tickets import tickets_of
 from policy.decision import Action
 from projections.incident_rows import IncidentRow
 from projections.queries.alerts import AlertFilter, AlertRow
@@ -172,6 +174,12 @@ class Incident:
         return timeline_page(
             *await info.context.api.reads.timeline(principal.tenant_id, self.id, after=after, limit=first)
         )
+
+    @strawberry.field(description="Its tickets in other systems, with their conflicts")
+    async def tickets(self, info: Resolving) -> list[Ticket]:
+        """Those that follow this incident, also after a merge."""
+        principal = await info.context.ask(Action.READ_TIMELINE, "incident_id", self.id)
+        return [Ticket.of(one) for one in await tickets_of(info.context.api.reads, principal.tenant_id, self.id)]
 
     @strawberry.field(description="Its alerts, newest first")
     async def alerts(self, info: Resolving, first: First = 50, after: After = None) -> AlertConnection:

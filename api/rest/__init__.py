@@ -12,6 +12,7 @@ from api.rest import (
     operations,
     rules,
     streams,
+    tickets,
     tokens,
 )
 
@@ -25,5 +26,6 @@ ROUTERS = (
     connectors.router,
     configuration.router,
     rules.router,
+    tickets.router,
     tokens.router,
 )

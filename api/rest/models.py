@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -59,6 +59,27 @@ class NoteInput(Input):
     """A note for the timeline."""
 
     text: Text = Field(min_length=1, examples=["Rolled back to 4.2.1"])
+
+
+class LinkTicketInput(Input):
+    """A ticket to link; without ``external_id`` one is made."""
+
+    integration_id: Name
+    external_id: Annotated[str, StringConstraints(max_length=200, strip_whitespace=True)] = ""
+
+
+class ResolveConflictInput(Input):
+    """The decision of a conflict; ``value`` goes with the side ``value``."""
+
+    external_field: Name = Field(examples=["assigned_to"])
+    side: Literal["ours", "theirs", "value"]
+    value: Text = ""
+
+
+class MappingInput(Input):
+    """A mapping, as ``incidents sync mapping defaults`` prints it, as JSON."""
+
+    mapping: dict[str, Any]
 
 
 class MergeInput(Input):

@@ -28,6 +28,7 @@ from connectors.kit.http import ProviderHttp
 from connectors.kit.outbox import AsyncConnection
 from connectors.kit.outcome import TransientFailure
 from connectors.kit.polls import Leased
+from connectors.kit.ticket_checks import Checks
 from connectors.kit.tickets import Page, Tickets
 from streams.codec import cloudevents
 from streams.domain.errors import IncidentsError, Transient
@@ -55,6 +56,9 @@ class PollerSettings(BaseSettings):
 
     interval_s: float = Field(20.0, gt=0, description="from the end of one reading of an integration to the next")
     overlap_s: float = Field(120.0, ge=0, description="how far each reading goes back before the place reached")
+    check_s: float = Field(
+        3_600.0, gt=0, description="how often the tickets of an integration are compared and repaired"
+    )
     page_size: int = Field(100, ge=1, le=1000)
     max_in_flight: int = Field(8, ge=1, description="integrations read at the same time")
     lease_s: float = Field(30.0, gt=0, description="renewed with each page; a killed process's work waits so long")
@@ -83,6 +87,7 @@ class Poller:
         self._topic = topic
         self._owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._sent = reading.Sent()
+        self._due = Checks(settings.check_s)
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -200,6 +205,10 @@ class Poller:
                 return 0.0, "the lease went to another process"
             if self._stopping.is_set():
                 break
+        check = self._due.due(integration, time.time())
+        if check is not None:
+            await self._producer.send([check.record(self._topic)])
+            self._due.done(check)
         return self._settings.interval_s, ""
 
     async def _send(self, integration: Integration, messages: Sequence[Message]) -> None:

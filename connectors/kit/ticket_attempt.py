@@ -114,17 +114,20 @@ class TicketAttempt:
                 return await self._stale(request, before, f"{name} was {shown!r}, not {expected!r}")
         if not changes:
             return await self._already(request, before)
+        if self.number > 1 and before.version != request.version:
+            # What an earlier attempt wrote may have been changed back since, and even have been reported.
+            return await self._stale(request, before, "the ticket has moved since an earlier attempt")
         after = await self.tickets.write(self.http, self.integration, before.external_id, changes)
         if not isinstance(after, Ticket):
             return after
-        return await self._verified(request, before, after, changes)
+        return await self._verified(before, after, changes)
 
     async def _stale(self, request: TicketRequest, ticket: Ticket, detail: str) -> Result:
         """Nothing is written now; an earlier attempt may have been, over a value of others, before this one came."""
         if self.number == 1:
             return TicketReport("stale", ticket, detail=detail)
         if self.tickets.versioning == "counter":
-            raced = ticket.version > request.version + 2  # more than the write of that attempt and the news after it
+            raced = ticket.version > request.version + 1  # more than the write of that attempt
             return TicketReport("stale", ticket, raced=raced, detail=detail)
         report = await self._by_history(ticket, request.changes, request.version)
         return replace(report, status="stale", raced=False, detail=detail)
@@ -138,17 +141,11 @@ class TicketAttempt:
             return TicketReport("done", ticket, tuple(sorted(request.changes)), raced=raced)
         return await self._by_history(ticket, request.changes, request.version)
 
-    async def _verified(
-        self, request: TicketRequest, before: Ticket, after: Ticket, changes: Mapping[str, str]
-    ) -> Result:
+    async def _verified(self, before: Ticket, after: Ticket, changes: Mapping[str, str]) -> Result:
         """The result of a write, with what others did between the reads of it."""
         if self.tickets.versioning == "clock":
-            since = request.version if self.number > 1 else before.version
-            return await self._by_history(after, changes, since)
-        # An earlier attempt may have written what was changed back since: then the version has moved before this one.
-        moved = self.number > 1 and before.version != request.version
-        raced = moved or after.version > before.version + 1
-        return TicketReport("done", after, tuple(sorted(changes)), raced=raced)
+            return await self._by_history(after, changes, before.version)
+        return TicketReport("done", after, tuple(sorted(changes)), raced=after.version > before.version + 1)
 
     async def _by_history(self, ticket: Ticket, changes: Mapping[str, str], since: int) -> TicketReport:
         written = tuple(sorted(changes))

@@ -32,6 +32,20 @@ class ApiClient:
         """Every event of an incident."""
         return await self._pages(f"/api/v1/incidents/{incident_id}/timeline", {"limit": 500})
 
+    async def declare(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Open an incident by hand; its id and number."""
+        return await self._write("POST", "/api/v1/incidents", body)
+
+    async def edit(self, incident_id: str, fields: dict[str, str]) -> dict[str, Any]:
+        """Edit fields of an incident."""
+        return await self._write("PATCH", f"/api/v1/incidents/{incident_id}", fields)
+
+    async def incident(self, incident_id: str) -> dict[str, Any]:
+        """One incident as it is now."""
+        answer = await self._client.get(f"/api/v1/incidents/{incident_id}")
+        answer.raise_for_status()
+        return dict(answer.json())
+
     async def act(self, incident_id: str, action: str, body: dict[str, Any]) -> dict[str, Any]:
         """Carry out a person's action and wait for its outcome."""
         return await self._write("POST", f"/api/v1/incidents/{incident_id}/{action}", body)

@@ -22,6 +22,7 @@ from infra.demo.ledger import Endpoint
 from infra.local import environment
 from infra.local import stack as local_stack
 from infra.local.errors import StackError
+from infra.local.settings import StackSettings
 
 READY_SECONDS = 60.0
 STOP_SECONDS = 20.0
@@ -64,11 +65,7 @@ def build(tenant: str, held: ExitStack, report: Report) -> Scene:
     local_stack.up(stack, lambda name, step: report(f"{name}: {step}"))
     if not was_up:
         held.callback(local_stack.down, stack, lambda name, step: report(f"{name}: {step}"))
-    env = {
-        **environment.load(settings.home),
-        "INCIDENTS_PUBLIC_URL": base_url,
-        "INCIDENTS_ALLOW_LOOPBACK_PROVIDERS": "true",
-    }
+    env = application_environment(settings, base_url)
     incidents = Commands(env)
     report("database and topics")
     incidents.run("migrate")
@@ -76,13 +73,22 @@ def build(tenant: str, held: ExitStack, report: Report) -> Scene:
     logs = settings.log_dir
     fake = [sys.executable, "-m", "infra.fakes.pagerduty", "--port", str(settings.port(FAKE_PORT))]
     fake += ["--token", PAGERDUTY_TOKEN, "--from-email", PAGERDUTY_EMAIL]
-    held.callback(_stop, _start(fake, env, logs / "fake-pagerduty.log"))
+    held.callback(stop, start(fake, env, logs / "fake-pagerduty.log"))
     if not _answers(f"{base_url}/health/ready"):
-        held.callback(_stop, _start([sys.executable, "-m", "cli.main", "run"], env, logs / "demo-run.log"))
+        held.callback(stop, start([sys.executable, "-m", "cli.main", "run"], env, logs / "demo-run.log"))
     report("waiting for the application")
-    _wait(f"{base_url}/health/ready", logs / "demo-run.log")
-    _wait(f"{fake_url}/_effects", logs / "fake-pagerduty.log")
+    wait(f"{base_url}/health/ready", logs / "demo-run.log")
+    wait(f"{fake_url}/_effects", logs / "fake-pagerduty.log")
     return _populate(tenant, base_url, fake_url, incidents)
+
+
+def application_environment(settings: StackSettings, base_url: str) -> dict[str, str]:
+    """What the processes of the application are started with."""
+    return {
+        **environment.load(settings.home),
+        "INCIDENTS_PUBLIC_URL": base_url,
+        "INCIDENTS_ALLOW_LOOPBACK_PROVIDERS": "true",
+    }
 
 
 class Commands:
@@ -128,7 +134,8 @@ def _populate(tenant: str, base_url: str, fake_url: str, incidents: Commands) ->
     )
 
 
-def _start(command: Sequence[str], env: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
+def start(command: Sequence[str], env: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
+    """Start a process in a session of its own, its output going to ``log``."""
     with log.open("wb") as output:
         # A session of its own: Ctrl-C reaches the demo alone, which then stops its processes in order.
         return subprocess.Popen(
@@ -136,7 +143,8 @@ def _start(command: Sequence[str], env: dict[str, str], log: Path) -> subprocess
         )
 
 
-def _stop(child: subprocess.Popen[bytes]) -> None:
+def stop(child: subprocess.Popen[bytes]) -> None:
+    """Stop a process, by force where it does not go."""
     if child.poll() is None:
         child.send_signal(signal.SIGTERM)
         try:
@@ -153,7 +161,8 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _wait(url: str, log: Path) -> None:
+def wait(url: str, log: Path) -> None:
+    """Wait until an address answers; raises ``StackError`` with the end of the log where it does not."""
     deadline = time.monotonic() + READY_SECONDS
     while not _answers(url):
         if time.monotonic() > deadline:

@@ -75,7 +75,7 @@ class Conflicts:
             conflict=conflict_id if stays else "",
             waiting=waiting,
             stake_ours=sides.ours if stays else "",
-            at_stake=theirs if stays else "",
+            at_stake=theirs if stays else field.at_stake if field.forced else "",
         )
         if result == "kept":  # both have seen it: it is written over or taken only when a side changes again
             field = field._replace(has_base=True, base_ours=sides.ours, base_theirs=theirs)

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from streams.domain import ticket_events as said
 from streams.domain.errors import Reason, Rejected
 from streams.domain.mapping import TicketMapping
-from streams.domain.ticket_link import TicketLink, with_field
+from streams.domain.ticket_link import TicketLink, marked, with_field
 from streams.domain.ticket_results import TicketResults
 from streams.domain.ticket_sync import TicketSync
 from streams.domain.tickets import RecordTicket, TicketObserved
-
-_MARKER = "inc-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +26,10 @@ class TicketIntake:
         if link is None:
             return False
         if link.intent and link.phase in {"creating", "linking"}:
-            return True  # the answer to what is under way says it all
+            # The answer to what is under way says which ticket it is; what was seen meanwhile does not come again.
+            known = (*link.duplicates, seen.external_id) if not seen.deleted else link.duplicates
+            self.sync.put(link._replace(duplicates=tuple(dict.fromkeys(known)), unread=True))
+            return True
         if link.external_id and seen.external_id != link.external_id and link.phase == "linked":
             if not seen.deleted and seen.external_id not in link.duplicates:
                 self.sync.put(link._replace(duplicates=(*link.duplicates, seen.external_id)))
@@ -49,8 +50,7 @@ class TicketIntake:
     def _link_of(self, seen: TicketObserved) -> TicketLink | None:
         state = self.sync.state
         key = state.ticket_index.by_external.get((seen.integration_id, seen.external_id))
-        if key is None and seen.marker.startswith(_MARKER):
-            key = seen.marker.removeprefix(_MARKER)
+        key = key or marked(seen.marker)
         link = state.tickets.get(key) if key else None
         return link if link is not None and link.integration_id == seen.integration_id else None
 
@@ -98,7 +98,7 @@ class TicketIntake:
                 version=seen.version,
                 updated_by=seen.updated_by,
                 checked_at=self.sync.now,
-                unread=(missing and not is_read) or (link.unread and not is_read),
+                unread=link.unread or (missing and not is_read),
             )
         )
         return news

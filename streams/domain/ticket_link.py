@@ -14,6 +14,18 @@ Phase = Literal["creating", "linking", "linked", "failed", "lost"]
 deleted or hidden. A command takes them up again, and a ticket on which the marker is seen the former."""
 
 
+MARKER = "inc-"
+"""How markers begin."""
+
+
+def marked(marker: str) -> str:
+    """The ticket id in a marker; empty where it is none of ours."""
+    return marker.removeprefix(MARKER)[:_UUID] if marker.startswith(MARKER) else ""
+
+
+_UUID = 36
+
+
 class FieldLink(NamedTuple):
     """One mapped field of a ticket, by its external name.
 
@@ -85,7 +97,7 @@ class TicketLink(NamedTuple):
     @property
     def marker(self) -> str:
         """What is on the ticket at the provider, so that it can be found again."""
-        return f"inc-{self.ticket_id}"
+        return f"{MARKER}{self.ticket_id}-{self.integration_id}"
 
     @property
     def shown(self) -> Mapping[str, str]:

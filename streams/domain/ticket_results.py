@@ -47,7 +47,8 @@ class TicketResults:
         link = link._replace(stale=0)
         match self.action:
             case "ticket_create" | "ticket_link":
-                link = link._replace(external_id=result.external_id, duplicates=result.duplicates)
+                others = tuple(dict.fromkeys((*link.duplicates, *result.duplicates)))
+                link = link._replace(external_id=result.external_id, duplicates=others)
                 how: said.How = "created" if self.action == "ticket_create" else "command"
                 link = self.intake.linked(link, result.external_key, result.url, how)
             case "ticket_comment":
@@ -134,7 +135,7 @@ class TicketResults:
         if self.action == "ticket_create":
             return "plain", None  # what it was made with is not what it has: the two sides meet for the first time
         if result.raced:
-            return "plain", asked.theirs  # somebody changed it after us: theirs has changed
+            return "raced", asked.theirs  # somebody changed it after us, and perhaps before: theirs has changed
         return "rewritten", got
 
     def _completed(self, link: TicketLink, settled: list[_Settled], drifted: tuple[str, ...]) -> None:

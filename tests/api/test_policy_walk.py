@@ -9,7 +9,7 @@ import httpx
 import pytest
 from fastapi.routing import APIRoute
 from graphql import GraphQLField, GraphQLNonNull, GraphQLObjectType, get_named_type
-from graphql.type.definition import GraphQLArgument, GraphQLInputObjectType, GraphQLList, GraphQLType
+from graphql.type.definition import GraphQLArgument, GraphQLEnumType, GraphQLInputObjectType, GraphQLList, GraphQLType
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.types.base import StrawberryObjectDefinition
 
@@ -29,6 +29,9 @@ BODIES = {
     "/api/v1/incidents/{incident_id}/severity": {"severity": "SEV-1"},
     "/api/v1/incidents/{incident_id}/notes": {"text": "x"},
     "/api/v1/incidents/{incident_id}/merge": {"into": "INC-1"},
+    "/api/v1/incidents/{incident_id}/tickets": {"integration_id": "i"},
+    "/api/v1/incidents/{incident_id}/tickets/{ticket_id}/resolution": {"external_field": "state", "side": "ours"},
+    "/api/v1/integrations/{integration_id}/mapping": {"mapping": {}},
     "/api/v1/alerts/lookup": {"items": [{"source": "s", "id": "i"}]},
     "/api/v1/subscriptions/{subscription_id}": {"connector": "c", "integration_id": "i", "actions": {}},
     "/api/v1/preferences": {},
@@ -73,6 +76,8 @@ def test_every_route_asks(refusing: httpx.Client, method: str, path: str) -> Non
         token_id="t",
         change="promote",
         job_id="0b9c7c5e-3f55-5a53-9c0f-7f1f5e6a1c11",
+        ticket_id="t",
+        integration_id="i",
         command_id="0b9c7c5e-3f55-5a53-9c0f-7f1f5e6a1c11",
     )
     body = BODIES.get(path, {}) if method != "GET" else None
@@ -96,6 +101,8 @@ def _value(type_: GraphQLType) -> str:
         return "[]"
     if isinstance(type_, GraphQLInputObjectType):
         return "{}"
+    if isinstance(type_, GraphQLEnumType):
+        return str(next(iter(type_.values)))
     return {"Int": "1", "Boolean": "true"}.get(str(type_), '"x"')
 
 
