@@ -70,7 +70,7 @@ def main() -> None:
         began = time.monotonic()
         found[name] = importlib.import_module(f"bench.{name}").measure(scale)
         found[name].details["part"] = {"seconds": round(time.monotonic() - began), "load_average": load_average()}
-    print(table(found))
+        print(table({name: found[name]}), flush=True)
     path = Path(__file__).parent / "results" / f"{time.strftime('%Y-%m-%d')}.md"
     path.parent.mkdir(exist_ok=True)
     path.write_text(markdown(found, headline(arguments, scale)))

@@ -70,6 +70,8 @@ async def graphql(port: int, tenant: Tenant, arrivals: Arrivals) -> None:
             if document["type"] == "ping":
                 await socket.send('{"type":"pong"}')
             elif document["type"] == "next":
+                if not document["payload"].get("data"):
+                    raise ConnectionError(f"the subscription ended: {document['payload'].get('errors')}")
                 event = document["payload"]["data"]["timelineEventAdded"]["event"]
                 if event is not None:
                     note(event["data"], arrivals)
