@@ -13,6 +13,7 @@ from projections.base import Record
 from projections.decoding import record_of
 from streams.codec import avro
 from streams.domain import events, outputs
+from streams.domain import ticket_events as tickets
 from streams.domain.catalogue import TYPE_OF, Topic
 from streams.domain.envelope import Envelope, derive_id
 from streams.domain.signals import ProviderIngested
@@ -96,6 +97,7 @@ def full(history: History) -> list[Record]:
     add("a", events.Flapping("started", (ref("a2", "k2", T0 + 30),), "service", 5, 60_000, due=T0 + 90_000))
     add("a", events.Linked("effect", "b", "checkout", "search", ("checkout", "search"), 10, "shop:1"))
     add("b", events.Linked("cause", "a", "search", "checkout", ("checkout", "search"), 10, "shop:1"))
+    add_ticket(history, "a")
     add("a", events.Resolved("mitigated", "user:ada", due=T0 + 100_000))
     part = (events.SplitAlert("k9", 1, T0 + 10, T0 + 10, "alert b2"),)
     add("b", events.Split("source", "a", part, "user:ada", 1, reason="another trouble"))
@@ -106,6 +108,43 @@ def full(history: History) -> list[Record]:
     add("a", events.Closed("resolved", "closed", "system:scheduler", due=T0 + 300_000))
     add("b", events.Archived("system:scheduler"))
     return history.records
+
+
+def add_ticket(history: History, incident: str) -> None:
+    """A ticket's whole life: made, written, in conflict, resolved, acknowledged, refused, and gone."""
+    link = ("ticket-1", "servicenow", "i2")
+    asked = tickets.SyncRequested("ticket-1", "intent-3", *link[1:], "ticket_create", "inc-ticket-1", 1)
+    made = tickets.SyncCompleted(
+        "ticket-1", "intent-3", *link[1:], "ticket_create", 1, external_id="s1", external_key="INC001", version=1,
+        fields=(tickets.SyncedField("title", "short_description", "down", "down", "written"),),
+        written=("short_description",),
+    )  # fmt: skip
+    conflict = tickets.ConflictDetected(
+        "conflict-1",
+        *link,
+        "s1",
+        "severity",
+        "urgency",
+        "both_changed",
+        "bidirectional",
+        "manual",
+        1,
+        "waiting",
+        "SEV-1",
+        "3",
+    )
+    history.add(incident, asked)
+    history.add(incident, tickets.TicketLinked(*link, "created", "s1", "INC001", "https://tickets.example/s1"))
+    history.add(incident, made)
+    history.add(incident, conflict)
+    history.add(
+        incident, tickets.ConflictResolved("conflict-1", *link, "severity", "urgency", "ours", "SEV-1", "user:ada")
+    )
+    history.add(incident, tickets.ProviderAck(*link, "s1", 1, 2, "eve"))
+    history.add(
+        incident, tickets.SyncFailed("ticket-1", "intent-4", *link[1:], "ticket_update", "refused", 5, "s1", "403")
+    )
+    history.add(incident, tickets.TicketUnlinked(*link, "gone", "s1", "INC001"))
 
 
 def intent(name: str, **fields: Any) -> outputs.Intent:
