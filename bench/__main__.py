@@ -1,8 +1,9 @@
 """``make bench``: every part, one after the other, each on a stack of its own; no result passes or fails.
 
-    python -m bench [--only accept,visible] [--quick] [--rounds 3] [--largest 1000000]
+    python -m bench [--only accept,visible] [--quick] [--rounds 3] [--largest 1000000] [--page x.md]
 
-Prints a table, writes ``bench/results/<date>.md``, and prints one JSON object with all figures as its last line.
+Prints a table, writes ``bench/results/<date>.md`` after each part, and prints one JSON object with all figures as its
+last line.
 """
 
 from __future__ import annotations
@@ -64,6 +65,8 @@ def main() -> None:
     chosen = [name for name in arguments.only.split(",") if name] or list(PARTS)
     if unknown := set(chosen) - set(PARTS):
         raise SystemExit(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    path: Path = arguments.page.absolute()
+    path.parent.mkdir(exist_ok=True)
     found: dict[str, Found] = {}
     for name in chosen:
         print(f"measuring: {name}", flush=True)
@@ -71,9 +74,7 @@ def main() -> None:
         found[name] = importlib.import_module(f"bench.{name}").measure(scale)
         found[name].details["part"] = {"seconds": round(time.monotonic() - began), "load_average": load_average()}
         print(table({name: found[name]}), flush=True)
-    path = Path(__file__).parent / "results" / f"{time.strftime('%Y-%m-%d')}.md"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(markdown(found, headline(arguments, scale)))
+        path.write_text(markdown(found, headline(arguments, scale)))  # what is measured stays if a later part fails
     print(f"written to {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")
     figures: dict[str, object] = dict.fromkeys(FIGURES)
     for one in found.values():
@@ -86,6 +87,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", default="", help=f"parts, by commas: {', '.join(PARTS)}")
     parser.add_argument("--quick", action="store_true", help="a fifth of everything, to see that it works")
     parser.add_argument("--rounds", type=int, default=3, help="of each measurement, after a warm-up")
+    page = Path(__file__).parent / "results" / f"{time.strftime('%Y-%m-%d')}.md"
+    parser.add_argument("--page", type=Path, default=page, help="where to write the results")
     parser.add_argument("--largest", type=int, default=1_000_000, help="incidents and events in a seeded store")
     return parser.parse_args()
 

@@ -40,7 +40,7 @@ def table(found: Mapping[str, Found]) -> str:
             lines.append(
                 "  "
                 + what.ljust(_WIDTHS[0])
-                + "".join(text.ljust(width) for text, width in zip(rest, _WIDTHS[1:], strict=True)).rstrip()
+                + "".join(text.ljust(width - 1) + " " for text, width in zip(rest, _WIDTHS[1:], strict=True)).rstrip()
             )
     return "\n".join(lines)
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator
 
 import orjson
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from bench.http import request
@@ -16,7 +16,8 @@ from infra.torture.tenants import Tenant
 Arrivals = dict[str, float]
 """Signal ids to the monotonic time at which a subscriber had them."""
 
-_QUERY = "subscription { timelineEventAdded { cursor event { type data } } }"
+_QUERY = "subscription ($after: String) { timelineEventAdded(after: $after) { cursor event { type data } } }"
+_CUT_OFF = "slow-subscriber"
 _LIMIT = 16 * 2**20
 
 
@@ -58,23 +59,35 @@ async def events(port: int, tenant: Tenant, last: bytes = b"") -> AsyncIterator[
 
 
 async def graphql(port: int, tenant: Tenant, arrivals: Arrivals) -> None:
-    """The same over ``graphql-transport-ws``, until cancelled or cut off."""
+    """The same over ``graphql-transport-ws``; a subscription that is cut off is resumed behind its last cursor."""
     protocol = Subprotocol("graphql-transport-ws")
-    async with connect(f"ws://127.0.0.1:{port}/graphql", subprotocols=[protocol], max_size=_LIMIT) as socket:
-        token = {"Authorization": f"Bearer {tenant.viewer_token}"}
-        await socket.send(orjson.dumps({"type": "connection_init", "payload": token}).decode())
-        await socket.recv()
-        await socket.send(orjson.dumps({"id": "1", "type": "subscribe", "payload": {"query": _QUERY}}).decode())
-        async for message in socket:
-            document = orjson.loads(message)
-            if document["type"] == "ping":
-                await socket.send('{"type":"pong"}')
-            elif document["type"] == "next":
-                if not document["payload"].get("data"):
-                    raise ConnectionError(f"the subscription ended: {document['payload'].get('errors')}")
-                event = document["payload"]["data"]["timelineEventAdded"]["event"]
-                if event is not None:
-                    note(event["data"], arrivals)
+    after: str | None = None
+    while True:
+        async with connect(f"ws://127.0.0.1:{port}/graphql", subprotocols=[protocol], max_size=_LIMIT) as socket:
+            after = await _subscribed(socket, tenant, after, arrivals)
+
+
+async def _subscribed(socket: ClientConnection, tenant: Tenant, after: str | None, arrivals: Arrivals) -> str | None:
+    """Follow over one socket until the server cuts the subscription off; the last cursor."""
+    token = {"Authorization": f"Bearer {tenant.viewer_token}"}
+    await socket.send(orjson.dumps({"type": "connection_init", "payload": token}).decode())
+    await socket.recv()
+    payload = {"query": _QUERY, "variables": {"after": after}}
+    await socket.send(orjson.dumps({"id": "1", "type": "subscribe", "payload": payload}).decode())
+    async for message in socket:
+        document = orjson.loads(message)
+        if document["type"] == "ping":
+            await socket.send('{"type":"pong"}')
+        elif document["type"] == "next" and document["payload"].get("data"):
+            update = document["payload"]["data"]["timelineEventAdded"]
+            after = update["cursor"]
+            if update["event"] is not None:
+                note(update["event"]["data"], arrivals)
+        elif _CUT_OFF.encode() in orjson.dumps(document):
+            break
+        elif document["type"] in {"next", "error"}:
+            raise ConnectionError(f"the subscription ended: {document['payload']}")
+    return after
 
 
 def note(data: dict[str, object], arrivals: Arrivals) -> None:
