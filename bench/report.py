@@ -39,7 +39,7 @@ def table(found: Mapping[str, Found]) -> str:
             what, *rest = row
             lines.append(
                 "  "
-                + what.ljust(_WIDTHS[0])
+                + f"{what} ".ljust(_WIDTHS[0])
                 + "".join(text.ljust(width - 1) + " " for text, width in zip(rest, _WIDTHS[1:], strict=True)).rstrip()
             )
     return "\n".join(lines)
