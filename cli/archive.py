@@ -41,7 +41,7 @@ def run_once(as_json: AsJson = False) -> None:
 def list_(as_json: AsJson = False) -> None:
     """Show what is archived: offsets, files, records, bytes and times of each partition."""
     from cli.output import print_json, print_table
-    from streams.archive.restoring import completeness
+    from streams.archive.reading import completeness
     from streams.domain.envelope import rfc3339
 
     with errors():

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
@@ -40,6 +39,7 @@ from streams.domain.errors import IncidentsError, InvalidEvent, UnknownSchema
 from streams.domain.outputs import CommandRejected
 from streams.runtime.commanding import carry_out
 from streams.runtime.object_storage import UnknownObject
+from streams.runtime.offsets import await_markers
 from streams.runtime.partition_reader import PartitionReader, StoredRecord
 from streams.runtime.partitioning import partition_of
 from streams.runtime.settings import DatabaseSettings, KafkaSettings
@@ -71,8 +71,8 @@ class Done:
     """
 
     pseudonym: str = ""
-    records: Counter[str] = field(default_factory=Counter)
-    events: Counter[str] = field(default_factory=Counter)
+    records: dict[str, int] = field(default_factory=dict)
+    events: dict[str, int] = field(default_factory=dict)
     state_items: int = 0
     rows: dict[str, int] = field(default_factory=dict)
     files: int = 0
@@ -88,6 +88,10 @@ class Done:
     def anything(self) -> bool:
         """Whether the person is named anywhere."""
         return bool(self.records or self.state_items or self.rows)
+
+    def count(self, topic: str) -> None:
+        """One more record of the topic."""
+        self.records[topic] = self.records.get(topic, 0) + 1
 
 
 @dataclass(slots=True)
@@ -137,6 +141,7 @@ class Eraser:
             self.report("state")
             done.state_items = self._forget(request, done.pseudonym, now)
             self.report("archive")
+            self._await_decided(request)
             self._archive_all()
             self._await_projections(request)
             self._rewrite(request, erasing, done, now)
@@ -210,6 +215,14 @@ class Eraser:
         if isinstance(result, CommandRejected):
             raise CannotErase(f"refused: {result.reason}: {result.detail}")
         return named
+
+    def _await_decided(self, request: Request) -> None:
+        """Wait until what was decided before the person was forgotten can be read, so that all of it is archived."""
+        number, _ = self._of_tenant(request)
+        try:
+            await_markers(self.kafka, map(self.kafka.topic, TOPICS), number, self.wait_s)
+        except TimeoutError as error:
+            raise CannotErase(f"{error}: run it again") from error
 
     def _archive_all(self) -> None:
         """Archive everything, with the state as it is now."""
@@ -292,9 +305,9 @@ class Eraser:
             return record
         value, schema = avro.encode(left)
         kept = [(n, schema.encode() if n == _SCHEMA else v) for n, v in record.headers if n != _SALT]
-        done.records[record.topic] += 1
+        done.count(record.topic)
         if record.topic == EVENTS:
-            done.events[envelope.type] += 1
+            done.events[envelope.type] = done.events.get(envelope.type, 0) + 1
             events[envelope.id] = sha256(value).hexdigest()
         return replace(record, value=value, headers=tuple(kept))
 
@@ -302,7 +315,7 @@ class Eraser:
         """Of what cannot be read and names the person nothing is left but its headers."""
         if not record.value or erasing.raw(record.value) == record.value:
             return record
-        done.records[record.topic] += 1
+        done.count(record.topic)
         return replace(record, value=b"", headers=(*record.headers, (ERASED_HEADER, b"1")))
 
     def _names(self, reference: str, erasing: Erasing) -> bool:

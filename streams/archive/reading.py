@@ -118,3 +118,14 @@ def _moved(offset: int, moves: Sequence[Callable[[int], int]]) -> int:
     for move in moves:
         offset = move(offset)
     return offset
+
+
+def completeness(archive: Archive) -> tuple[int, int]:
+    """When the archiver last began a round that it finished (milliseconds), and how many partitions there are.
+
+    Everything that was acknowledged before then is archived. Both are 0 where there is no archive.
+    """
+    for key in archive.storage.keys(f"{archive.prefix}complete.json"):
+        found = orjson.loads(archive.storage.document(key)[0])
+        return int(found["at"]), int(found["partitions"])
+    return 0, 0

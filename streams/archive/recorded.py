@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from streams.archive.manifests import Manifest
-from streams.archive.reading import Archive
+from streams.archive.reading import Archive, completeness
 from streams.runtime.partition_reader import StoredRecord
 
 
@@ -17,8 +17,9 @@ class ArchivedLog:
         self._manifests: dict[tuple[str, int], Manifest] = {}
 
     def partitions(self, topic: str) -> list[int]:
-        """The partition numbers of a topic."""
-        return sorted(number for name, number in self._archive.partitions() if name == topic)
+        """The partition numbers of a topic, those without a record too: a tenant's follows from how many there are."""
+        held = [number for name, number in self._archive.partitions() if name == topic]
+        return list(range(max(completeness(self._archive)[1], *(number + 1 for number in held), 0)))
 
     def start_at(self, topic: str, partition: int, since: int) -> int:
         """The beginning of the first file that has a record as new as a time in milliseconds."""

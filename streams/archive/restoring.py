@@ -21,7 +21,7 @@ from streams.agents.redecide import Cuts, IntakeGap, Redecider
 from streams.archive.intents import finish_known
 from streams.archive.manifests import Entry, Manifest
 from streams.archive.operations import Operations, require_empty
-from streams.archive.reading import Archive
+from streams.archive.reading import Archive, completeness
 from streams.archive.settings import TOPICS
 from streams.archive.snapshots import Snapshots
 from streams.archive.writing import PartitionWriter, take_times_from
@@ -224,14 +224,3 @@ def _moved(name: str, value: bytes, writer: PartitionWriter) -> bytes:
     partition, _, offset = value.decode().partition(":")
     new = writer.new_offset(int(offset))
     return value if new is None else f"{partition}:{new}".encode()
-
-
-def completeness(archive: Archive) -> tuple[int, int]:
-    """When the archiver last began a round that it finished (milliseconds), and how many partitions there are.
-
-    Everything that was acknowledged before then is archived. Both are 0 where there is no archive.
-    """
-    for key in archive.storage.keys(f"{archive.prefix}complete.json"):
-        found = orjson.loads(archive.storage.document(key)[0])
-        return int(found["at"]), int(found["partitions"])
-    return 0, 0

@@ -20,14 +20,17 @@ Place = tuple[str, int]
 """A topic's full name and a partition."""
 
 
-def asking(settings: KafkaSettings, group: str) -> Consumer:
-    """A consumer to ask with; ``group`` is the full name of the group whose offsets it may be asked for."""
+def asking(settings: KafkaSettings, group: str, *, isolation: str = "read_committed") -> Consumer:
+    """A consumer to ask with; ``group`` is the full name of the group whose offsets it may be asked for.
+
+    ``isolation`` says for whom: the end is another one for who reads only what is committed.
+    """
     return Consumer(
         {
             **settings.librdkafka(),
             "group.id": group,
             "enable.auto.commit": False,
-            "isolation.level": "read_committed",
+            "isolation.level": isolation,
             "log_level": 2,
         }
     )
@@ -66,3 +69,24 @@ def bounds(consumer: Consumer, places: Iterable[Place]) -> dict[Place, tuple[int
         (topic, number): consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=ASK_S, cached=False)
         for topic, number in places
     }
+
+
+def await_markers(settings: KafkaSettings, topics: Iterable[str], partition: int, wait_s: float) -> None:
+    """Wait until readers of what is committed see all that is now in this partition of the topics (full names).
+
+    A transaction is committed before its markers stand in all of its partitions. Raises ``TimeoutError`` and
+    ``KafkaException``.
+    """
+    places = [(topic, partition) for topic in topics]
+    everything = asking(settings, "nobody", isolation="read_uncommitted")
+    committed = asking(settings, "nobody")
+    deadline = time.monotonic() + wait_s
+    try:
+        written = bounds(everything, places)
+        while any(end < written[place][1] for place, (_, end) in bounds(committed, places).items()):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"a transaction is open in partition {partition} for {wait_s:.0f} s")
+            time.sleep(_PAUSE_S)
+    finally:
+        everything.close()
+        committed.close()

@@ -10,6 +10,7 @@ from streams.agents import orchestrator
 from streams.agents.orchestrator import Orchestrator
 from streams.runtime.dead_letter import REPLAYED, WAITING, Mark, Original, Place
 from streams.runtime.dead_letters import DeadLetters, SourceGone, UnknownLetter
+from streams.runtime.offsets import await_markers
 from streams.runtime.partition import Partition
 from streams.runtime.settings import KafkaSettings
 from tests.harness.kafka import own_topics
@@ -50,6 +51,7 @@ def decided(settings: KafkaSettings, records: Sequence[StoredRecord], bad: Seque
             partition.turn(records)
     finally:
         partition.close()
+    await_markers(settings, map(settings.topic, (orchestrator.EVENTS, orchestrator.DEAD_LETTERS)), number, 30)
 
 
 def sent(settings: KafkaSettings, count: int) -> list[StoredRecord]:
