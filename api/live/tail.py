@@ -95,7 +95,7 @@ class Tail:
                 "enable.auto.offset.store": False,
                 "isolation.level": "read_committed",
                 "auto.offset.reset": "error",
-                "fetch.wait.max.ms": 100,
+                "fetch.wait.max.ms": 500,
                 "queued.max.messages.kbytes": 16_384,
                 "error_cb": self._on_error,
             }

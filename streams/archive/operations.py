@@ -81,16 +81,23 @@ class Operations:
     def take(self, database: DatabaseSettings, now: int) -> bool:
         """Take a backup, unless nothing has changed since this process took the last one."""
         try:
-            with connect(database, "owner", name="archiver") as connection:
-                content, rows = _dump(connection)
+            with connect(database, "owner", name="archiver", autocommit=True) as connection:
+                # One at a time: of two backups the one named later was also read later.
+                connection.execute("SELECT pg_advisory_lock(hashtext(%s))", (self._folder,))
+                return self._publish(*_dump(connection), now)
         except psycopg.OperationalError as error:
             raise Transient(f"PostgreSQL: {error}") from error
+
+    def _publish(self, content: bytes, rows: dict[str, int], now: int) -> bool:
         digest = sha256(content).hexdigest()
         if digest == self._digest:
             return False
         key = self._storage.put(self._box.seal_bytes(zlib.compress(content), _BOUND_TO))
-        backup = Backup(now, key, digest, rows)
-        self._storage.create(f"{self._folder}{now:016d}-{digest[:12]}.json", orjson.dumps(asdict(backup)))
+        latest = self.latest()
+        at = max(now, latest.at + 1) if latest else now  # the clocks of two hosts differ
+        self._storage.create(
+            f"{self._folder}{at:016d}-{digest[:12]}.json", orjson.dumps(asdict(Backup(at, key, digest, rows)))
+        )
         self._digest = digest
         self._prune()
         return True
@@ -159,7 +166,12 @@ def require_empty(connection: Connection) -> None:
 
 def _dump(connection: Connection) -> tuple[bytes, dict[str, int]]:
     """All tables as they were at one moment, in COPY's text format."""
-    connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    with connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        return _read(connection)
+
+
+def _read(connection: Connection) -> tuple[bytes, dict[str, int]]:
     tables, counts = {}, {}
     for name, condition in TABLES.items():
         found = connection.execute(

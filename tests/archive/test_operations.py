@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import psycopg
 import pytest
 from pydantic import SecretStr
@@ -13,6 +15,7 @@ from streams.domain.errors import Transient
 from streams.runtime.object_storage import ObjectStorage
 from streams.runtime.settings import DatabaseSettings
 from tests.archive.conftest import box, database_settings
+from tests.harness.waiting import wait_until
 
 pytestmark = pytest.mark.stack
 NOW = 1_800_000_000_000
@@ -38,6 +41,39 @@ def test_a_backup_is_taken_when_something_changed_and_few_are_kept(storage: Obje
     newest = operations.latest()
     assert newest is not None
     assert newest.rows["tenants"] == KEPT + 3
+
+
+def test_the_newest_backup_is_the_one_read_last_whatever_the_clock_says(
+    storage: ObjectStorage, database_url: str
+) -> None:
+    """Two hosts take turns; an erasure removes every backup but its own, so the order must be true."""
+    database, counts = database_settings(database_url), []
+    for number, at in enumerate((NOW, NOW, NOW - 60_000, NOW - 1)):
+        tenant(database_url, f"clock-{number}")
+        operations = Operations(storage, f"{PREFIX}clocks/", box())
+        assert operations.take(database, at)
+        newest = operations.latest()
+        assert newest is not None
+        counts.append(newest.rows["tenants"])
+    assert counts == [counts[0] + number for number in range(4)]
+    assert operations.remove_others() == 3
+    assert operations.latest() == newest
+
+
+def test_one_backup_is_taken_at_a_time(storage: ObjectStorage, database_url: str) -> None:
+    database, prefix = database_settings(database_url), f"{PREFIX}turns/"
+    with psycopg.connect(database_url, autocommit=True) as other, ThreadPoolExecutor(1) as pool:
+        (before,) = other.execute("SELECT count(*) FROM ops.tenants").fetchone() or (0,)
+        other.execute("SELECT pg_advisory_lock(hashtext(%s))", (f"{prefix}operations/",))
+        taken = pool.submit(Operations(storage, prefix, box()).take, database, NOW)
+        waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        wait_until(lambda: other.execute(waiting).fetchone() == (1,), "the backup to wait for its turn", 30)
+        tenant(database_url, "changed meanwhile")
+        other.execute("SELECT pg_advisory_unlock_all()")
+        assert taken.result(30)
+    newest = Operations(storage, prefix, box()).latest()
+    assert newest is not None
+    assert newest.rows["tenants"] == before + 1, "it reads when its turn has come"
 
 
 def test_another_key_opens_nothing(storage: ObjectStorage, database_url: str) -> None:
