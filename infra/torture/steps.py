@@ -7,6 +7,7 @@ import os
 import random
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from infra.torture.arena import Arena, Fault, Sign
 from infra.torture.deck import Deck, shuffled
@@ -22,7 +23,14 @@ async def go_through(world: World, probes: Probes, plan: Plan, outcome: Outcome,
     dealt = shuffled(plan.kinds, plan.steps or len(plan.kinds), rng)
     deck = Deck(dealt)
     signs: dict[Sign, Callable[[], Awaitable[None]]]
-    signs = {"flow": probes.flow, "effect": probes.effect, "timer": probes.timer}
+    signs = {
+        "flow": probes.flow,
+        "effect": probes.effect,
+        "timer": probes.timer,
+        "archive": probes.archived,
+        "poller": partial(probes.ready, "poller"),
+        "simulator": partial(probes.ready, "simulator"),
+    }
 
     async def hand() -> None:
         while (taken := await deck.take()) is not None:
