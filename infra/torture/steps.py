@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 
+from infra.local.errors import StackError
 from infra.torture.arena import Arena, Fault, Sign
 from infra.torture.deck import Deck, shuffled
 from infra.torture.plan import Outcome, Plan, Step
@@ -39,7 +40,7 @@ async def go_through(world: World, probes: Probes, plan: Plan, outcome: Outcome,
             arena = Arena(world, probes.sender.ledger, own, signs)
             try:
                 seconds = await _suffer(fault, arena, plan.recovery_s)
-            except NoRecovery as error:
+            except (NoRecovery, StackError) as error:  # a server that does not come back ends the run with a verdict
                 raise NoRecovery(f"step {number}, {fault.name}: {error}") from error
             outcome.steps.append(Step(number, fault.name, round(seconds, 2), tuple(arena.notes)))
             notes = "".join(f"; {note}" for note in arena.notes)
