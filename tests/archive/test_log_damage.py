@@ -120,11 +120,13 @@ def rewritten(records: Records) -> Records:
     return [*records[:-1], forged(records[-1], causationid="somebody-else")]
 
 
-def copied(sound: Sound, plant: Callable[[Records], Records]) -> KafkaSettings:
+def copied(
+    sound: Sound, plant: Callable[[Records], Records], topics: Sequence[str] = (EVENTS, "orchestrator-state")
+) -> KafkaSettings:
     """Topics with the same state, and the same events but for what is planted among those of one tenant."""
     target = own_topics(sound.kafka)
     producer = Producer(target.librdkafka())
-    for topic in (EVENTS, "orchestrator-state"):
+    for topic in topics:
         records = list(read_topic(sound.kafka, topic))
         if topic == EVENTS:
             mine = [one for one in records if one.key == TENANT.encode()]
@@ -172,12 +174,17 @@ def test_damage_in_the_middle_is_named_with_its_event(
 
 
 @pytest.mark.parametrize("plant", [truncated, rewritten])
-def test_a_changed_end_is_caught_by_what_was_signed(sound: Sound, plant: Callable[[Records], Records]) -> None:
+@pytest.mark.parametrize("with_state", [True, False], ids=["with the state", "without the state"])
+def test_a_changed_end_is_caught_by_what_was_signed(
+    sound: Sound, plant: Callable[[Records], Records], *, with_state: bool
+) -> None:
+    """Whether the state still tells, or whoever did it took it away too."""
+    topics = (EVENTS, "orchestrator-state") if with_state else (EVENTS,)
     events = [one for one in read_topic(sound.kafka, EVENTS) if one.key == TENANT.encode()]
-    (damage,) = verified(sound, copied(sound, plant)).damage
+    (damage,) = verified(sound, copied(sound, plant, topics)).damage
     assert (damage.kind, damage.tenant) == (plant.__name__, TENANT)
     assert damage.tenantsequence == len(events) - (1 if plant is truncated else 0)
-    assert "signed checkpoint" in damage.detail
+    assert with_state or "signed checkpoint" in damage.detail
 
 
 def test_the_command_names_it_and_fails(sound: Sound) -> None:
