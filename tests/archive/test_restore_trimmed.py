@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -50,11 +50,14 @@ def ends(kafka: KafkaSettings, topic: str) -> dict[int, int]:
         return {number: log.bounds(name, number)[1] for number in log.partitions(name)}
 
 
-def trim(kafka: KafkaSettings, archiver: Archiver) -> None:
-    """Let Kafka give up all that is archived, as if it had grown old and every projection had passed it."""
+def trim(archiver: Archiver, passed: Mapping[int, int]) -> None:
+    """Let Kafka give up the events before these offsets, as if they had grown old and every projection had passed them.
+
+    Of the intake it gives up all that was decided.
+    """
     archiver.settings = archiver.settings.model_copy(update={"events_kept_s": 60})
     archiver.clock = lambda: time.time_ns() // 1_000_000 + MONTH_MS
-    archiver.passed = lambda topic: ends(kafka, topic)
+    archiver.passed = lambda _: passed
     archiver.round(final=True)
 
 
@@ -112,12 +115,13 @@ def test_a_trimmed_log_is_restored_and_its_offsets_are_mapped(
     tmp_path: Path,
 ) -> None:
     decide_here(kafka, signals(120, "a"))
-    before = what_if(kafka, object_storage, archive.prefix, tmp_path / "rules.yaml", "log")
-    trim(kafka, make_archiver())
-    assert contents(kafka, EVENTS) == {}
-    assert what_if(kafka, object_storage, archive.prefix, tmp_path / "rules.yaml", "archive") == before
+    passed = ends(kafka, EVENTS)
     decide(kafka, "b", 120, tmp_path / "worker.log")
-    make_archiver().round(final=True)
+    before = what_if(kafka, object_storage, archive.prefix, tmp_path / "rules.yaml", "log")
+    trim(make_archiver(), passed)
+    with PartitionReader(kafka) as log:
+        assert {n: log.bounds(kafka.topic(EVENTS), n)[0] for n in passed} == passed, "Kafka has the end only"
+    assert what_if(kafka, object_storage, archive.prefix, tmp_path / "rules.yaml", "archive") == before
     cursor = min(number for number, _ in behind(kafka, 0)) + 1
     missed = behind(kafka, cursor)
     whole = history(kafka, object_storage, archive.prefix)
@@ -146,6 +150,6 @@ def test_a_trimmed_log_is_restored_and_its_offsets_are_mapped(
     for since in ("", restored_at):
         live = what_if(target, object_storage, archive.prefix, tmp_path / "rules.yaml", "log", since)
         assert what_if(target, object_storage, archive.prefix, tmp_path / "rules.yaml", "archive", since) == live
-    trim(target, archiver)
+    trim(archiver, ends(target, EVENTS))
     assert contents(target, EVENTS) == {}
     assert history(target, object_storage, archive.prefix) == everything, "also what was archived after the restore"
