@@ -11,7 +11,7 @@ from projections.base import Record, bounded
 from projections.connections import Connection
 from projections.incident_alerts import AlertEvent, AlertState, Key
 from projections.incident_rows import IncidentRow, fold, to_incident
-from projections.staging import Staging
+from projections.staging import Staging, excluded
 from streams.domain import events
 from streams.domain.catalogue import Topic
 from streams.domain.incident import Incident
@@ -61,13 +61,13 @@ class Incidents:
         self._rows = Staging(
             rows,
             incident_rows.COLUMNS,
-            f"(tenant_id, incident_id) DO UPDATE SET {_excluded(incident_rows.COLUMNS, 2)}"
+            f"(tenant_id, incident_id) DO UPDATE SET {excluded(incident_rows.COLUMNS, 2)}"
             " WHERE t.sequence < excluded.sequence",
         )
         self._states = Staging(
             states,
             incident_alerts.COLUMNS,
-            f"(tenant_id, incident_id, alert_key) DO UPDATE SET {_excluded(incident_alerts.COLUMNS, 3)}",
+            f"(tenant_id, incident_id, alert_key) DO UPDATE SET {excluded(incident_alerts.COLUMNS, 3)}",
         )
         columns = tuple(incident_alerts.COLUMNS)
         self._select_rows = _SELECT_ROWS.format(columns=", ".join(incident_rows.COLUMNS), table=rows).encode()
@@ -135,10 +135,6 @@ class Incidents:
         wanted = _columns(keys, 3)
         found = connection.execute(self._select_states, wanted, binary=True) if wanted[0] else ()
         return {(row[0], row[1], row[2]): AlertState(*row[3:]) for row in found}
-
-
-def _excluded(columns: Iterable[str], key_length: int) -> str:
-    return ", ".join(f"{name} = excluded.{name}" for name in tuple(columns)[key_length:])
 
 
 def _columns(rows: Iterable[tuple[Any, ...]], width: int) -> list[list[Any]]:

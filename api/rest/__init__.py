@@ -12,6 +12,7 @@ from api.rest import (
     operations,
     rules,
     streams,
+    sync,
     tickets,
     tokens,
 )
@@ -27,5 +28,6 @@ ROUTERS = (
     configuration.router,
     rules.router,
     tickets.router,
+    sync.router,
     tokens.router,
 )
