@@ -28,7 +28,7 @@ ApiTokenFile = Annotated[
 
 @app.command()
 def add(
-    connector: Annotated[str, typer.Argument(help="pagerduty, alertmanager, cloudevents, servicenow or jira.")],
+    connector: Annotated[str, typer.Argument(help="The connector, e.g. pagerduty or servicenow.")],
     tenant: Annotated[str, typer.Option(help="Whose integration it is.")],
     name: Annotated[str, typer.Option(help="What people call it.")] = "",
     secret_file: SecretFile = "",
@@ -38,7 +38,7 @@ def add(
 ) -> None:
     """Add an integration and print where the provider sends its webhooks, with the secret, this once.
 
-    PagerDuty issues the webhook secret itself: create the subscription there and give its secret with --secret-file.
+    PagerDuty and incident.io issue the webhook secret: make the webhook there and give its secret with --secret-file.
     """
     from cli.errors import CommandError
     from cli.exit_codes import ExitCode
