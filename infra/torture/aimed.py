@@ -24,7 +24,13 @@ FREEZE_S = 8.0
 """Longer than the session timeout; a dispatcher's lease is longer still."""
 
 LEASE_FREEZE_S = 10.5
-SIGNS: dict[str, Sign] = {"dispatcher": "effect", "scheduler": "timer"}
+SIGNS: dict[str, Sign] = {
+    "dispatcher": "effect",
+    "scheduler": "timer",
+    "archiver": "archive",
+    "poller": "poller",
+    "simulator": "simulator",
+}
 AT_START = frozenset({"fence-before", "fence-after", "restoring", "restored", "claim-before", "claim-after"})
 """Steps that a process passes only when it is given partitions: it is killed, and dies again on its way back."""
 

@@ -14,7 +14,9 @@ from typing import Literal
 from infra.torture.ledger import Ledger
 from infra.torture.world import World
 
-Sign = Literal["flow", "effect", "timer"]
+Sign = Literal["flow", "effect", "timer", "archive", "poller", "simulator"]
+"""What must work again: the whole way, the outbox, the timers, the archive, or a process of a kind is ready."""
+
 _LOOK_S = 0.02
 
 

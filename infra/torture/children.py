@@ -24,7 +24,7 @@ from infra.local.supervisor import STABLE_SECONDS, restart_delay
 from infra.torture import process
 
 ROOT = Path(__file__).resolve().parents[2]
-KINDS = ("worker", "projector", "dispatcher", "scheduler", "api")
+KINDS = ("worker", "projector", "dispatcher", "scheduler", "archiver", "poller", "simulator", "api")
 SLOTTED = frozenset({"worker", "projector"})
 """Members of a group with a place of their own in it, as `incidents run` starts them."""
 

@@ -12,7 +12,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import class_row
 
-from infra.torture import checkpoint_moves
+from infra.torture import archived, checkpoint_moves
 from infra.torture.children import Ended
 from infra.torture.ledger import Id, Ledger
 from infra.torture.log import StoredRecord, read_topic
@@ -21,6 +21,7 @@ from infra.torture.world import World
 from projections import incident_rows
 from projections.connections import parameters
 from projections.incident_rows import IncidentRow
+from streams.archive.verifying import Verified
 from streams.codec import cloudevents
 from streams.domain.envelope import Envelope
 from streams.runtime.settings import KafkaSettings
@@ -68,8 +69,8 @@ class Evidence:
     """The log by topic, the rows, the fake's account, and what senders and subscribers remember.
 
     ``dispositions`` is what REST answers for every id of the ledger (absent: not found). ``outbox`` holds each intent's
-    state by id, ``moves_back`` the checkpoints that went back. ``replayed`` holds, by
-    the place of each dead letter put back after a fix, the fingerprint of its alert.
+    state by id, ``moves_back`` the checkpoints that went back, ``verified`` what `incidents verify` finds.
+    ``replayed`` holds, by the place of each dead letter put back after a fix, the fingerprint of its alert.
     """
 
     kafka: KafkaSettings
@@ -88,6 +89,7 @@ class Evidence:
     subscribers: Sequence[Subscriber]
     ends: Sequence[Ended]
     peak_bytes: Mapping[str, int]
+    verified: Verified
     moves_back: Sequence[str] = ()
     replayed: Mapping[str, str] = field(default_factory=dict)
 
@@ -125,6 +127,7 @@ def collect(world: World, ledger: Ledger, subscribers: Sequence[Subscriber], rep
         subscribers=subscribers,
         ends=world.children.ends,
         peak_bytes=world.children.peak_bytes,
+        verified=archived.verify(world.archive, kafka, world.database, world.signing),
         moves_back=moves_back,
         replayed=replayed,
     )

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from infra.torture import wrapping
 
-Process = Literal["worker", "projector", "dispatcher", "scheduler", "api"]
+Process = Literal["worker", "projector", "dispatcher", "scheduler", "archiver", "api"]
 _TRANSACTION = "streams.runtime.transaction:Producer."
 _ACKNOWLEDGED = "streams.runtime.producer:AcknowledgedProducer."
 FLUSH_S = 5.0
@@ -116,6 +116,12 @@ FAILPOINTS: tuple[FailPoint, ...] = (
     FailPoint("fire-before", "scheduler", _ACKNOWLEDGED + "send_and_wait", "before", "timers locked, nothing sent"),
     FailPoint("fired", "scheduler", _ACKNOWLEDGED + "send_and_wait", "after", "commands in Kafka, rows not marked"),
     FailPoint("fired-marked", "scheduler", "projections.scheduler:fire_due", "after", "rows marked", only=bool),
+    # file, manifest, signed checkpoint, how far it is complete
+    FailPoint("filed", "archiver", "streams.archive.manifests:Manifest.append", "before", "file stored, not named"),
+    FailPoint("listed", "archiver", "streams.archive.manifests:Manifest.append", "after", "file named, not signed for"),
+    FailPoint(
+        "signed", "archiver", "streams.archive.checkpoints:Checkpoints.publish", "after", "signed, not said complete"
+    ),
     # R1: produce, acknowledged, answer
     FailPoint("produced", "api", _ACKNOWLEDGED + "_enqueue", "after", "handed to the client, not acknowledged"),
     FailPoint("delivered", "api", "streams.runtime.producer:_Call.on_delivery", "before", "acknowledged, not noticed"),

@@ -16,6 +16,7 @@ from confluent_kafka.admin import AdminClient
 
 from infra.torture.aimed import SIGNS, aimed_faults
 from infra.torture.arena import Arena, Fault
+from infra.torture.children import KINDS
 from infra.torture.network import network_faults
 from infra.torture.waiting import NoRecovery
 from infra.torture.world import World
@@ -121,7 +122,6 @@ async def _provider(arena: Arena, fault: dict[str, Any]) -> AsyncIterator[None]:
     yield
 
 
-KILLED = ("worker", "projector", "dispatcher", "scheduler", "api")
 PROVIDER: dict[str, dict[str, Any]] = {
     "429": {"kind": "status", "status": 429, "headers": {"Retry-After": "1"}, "times": 3},
     "500": {"kind": "status", "status": 500, "times": 2},
@@ -132,11 +132,11 @@ PROVIDER: dict[str, dict[str, Any]] = {
 RANDOM: tuple[Fault, ...] = (
     *(
         Fault(f"kill {kind}", partial(_killed, kind=kind), SIGNS.get(kind, "flow"), weight=4, part=kind)
-        for kind in KILLED
+        for kind in KINDS
     ),
     *(
         Fault(f"stop {kind}", partial(_stopped_in_order, kind=kind), SIGNS.get(kind, "flow"), part=kind)
-        for kind in KILLED
+        for kind in KINDS
     ),
     Fault("pause worker", partial(_paused, kind="worker", seconds=PAUSE_S), weight=2, part="worker"),
     Fault("pause projector", partial(_paused, kind="projector", seconds=PAUSE_S), weight=2, part="projector"),
@@ -148,6 +148,7 @@ RANDOM: tuple[Fault, ...] = (
         part="dispatcher",
     ),
     Fault("pause scheduler", partial(_paused, kind="scheduler", seconds=2.0), "timer", heals=True, part="scheduler"),
+    Fault("pause archiver", partial(_paused, kind="archiver", seconds=PAUSE_S), "archive", part="archiver"),
     Fault("pause api", partial(_paused, kind="api", seconds=3.0), heals=True, part="api"),
     Fault("worker joins and leaves", partial(_joined, number=signal.SIGTERM), part="worker"),
     Fault("worker joins and is killed", partial(_joined, number=signal.SIGKILL), part="worker"),

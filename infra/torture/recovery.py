@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 
+from infra.torture import archived
 from infra.torture.ledger import Id
 from infra.torture.people import told_by_pagerduty
 from infra.torture.pulse import Pulse
@@ -97,6 +98,26 @@ class Probes:
         path = f"/api/v1/incidents/{await self._incident_of(tenant, made)}"
         await self._must(tenant, "POST", f"{path}/state", {"to": "resolved", "reason": "probe"}, f"{key}-end")
         await until(lambda: self._is_closed(tenant, path), self.limit_s)
+
+    async def archived(self) -> None:
+        """Everything acknowledged until now is in the archive."""
+        now = archived.now_ms()
+
+        async def holds_all() -> bool:
+            return await asyncio.to_thread(archived.complete_until, self.world.archive) >= now
+
+        await until(holds_all, self.limit_s)
+
+    async def ready(self, kind: str) -> None:
+        """Each process of a kind answers that it is ready."""
+        children = self.world.children
+
+        async def are_ready() -> bool:
+            urls = [f"http://127.0.0.1:{children.port(name)}" for name in children.names(kind)]
+            found = await asyncio.gather(*map(self.reader.health, urls))
+            return all(status == httpx.codes.OK for status, _ in found)
+
+        await until(are_ready, self.limit_s)
 
     async def _must(
         self, tenant: Tenant, method: str, path: str, body: dict[str, Any], key: str = ""

@@ -7,7 +7,9 @@ import os
 import random
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 
+from infra.local.errors import StackError
 from infra.torture.arena import Arena, Fault, Sign
 from infra.torture.deck import Deck, shuffled
 from infra.torture.plan import Outcome, Plan, Step
@@ -22,7 +24,14 @@ async def go_through(world: World, probes: Probes, plan: Plan, outcome: Outcome,
     dealt = shuffled(plan.kinds, plan.steps or len(plan.kinds), rng)
     deck = Deck(dealt)
     signs: dict[Sign, Callable[[], Awaitable[None]]]
-    signs = {"flow": probes.flow, "effect": probes.effect, "timer": probes.timer}
+    signs = {
+        "flow": probes.flow,
+        "effect": probes.effect,
+        "timer": probes.timer,
+        "archive": probes.archived,
+        "poller": partial(probes.ready, "poller"),
+        "simulator": partial(probes.ready, "simulator"),
+    }
 
     async def hand() -> None:
         while (taken := await deck.take()) is not None:
@@ -31,7 +40,7 @@ async def go_through(world: World, probes: Probes, plan: Plan, outcome: Outcome,
             arena = Arena(world, probes.sender.ledger, own, signs)
             try:
                 seconds = await _suffer(fault, arena, plan.recovery_s)
-            except NoRecovery as error:
+            except (NoRecovery, StackError) as error:  # a server that does not come back ends the run with a verdict
                 raise NoRecovery(f"step {number}, {fault.name}: {error}") from error
             outcome.steps.append(Step(number, fault.name, round(seconds, 2), tuple(arena.notes)))
             notes = "".join(f"; {note}" for note in arena.notes)

@@ -25,7 +25,10 @@ from infra.torture.children import ROOT, Children
 from infra.torture.proxy import ThreadedProxy, proxied
 from infra.torture.tenants import PagerDutyAccount, Tenant, make_tenants
 from projections import migrate
-from streams.runtime.settings import DatabaseSettings, KafkaSettings
+from streams.archive.reading import Archive
+from streams.archive.settings import ArchiveSettings, SigningSettings
+from streams.runtime.object_storage import ObjectStorage
+from streams.runtime.settings import DatabaseSettings, KafkaSettings, ObjectStorageSettings
 from streams.runtime.topics import provision
 
 READY_S, START_S = 180.0, 180.0
@@ -37,7 +40,10 @@ POSTGRES_PROXY_PORT = 15472
 FAKE_TOKEN = "torture-pagerduty-token"  # noqa: S105  of the fake on this machine
 FAKE_EMAIL = "incidents@example.org"
 TENANTS = ("amber", "birch", "delta", "ember", "lotus", "pearl")  # every partition has one of them
-PROCESSES = ("worker", "worker", "projector", "projector", "dispatcher", "dispatcher", "scheduler", "api")
+PROCESSES = (
+    *("worker", "worker", "projector", "projector", "dispatcher", "dispatcher", "scheduler"),
+    *("archiver", "archiver", "poller", "simulator", "api"),
+)
 """Two of what shares work, so that somebody can take over while a zombie sleeps."""
 
 Report = Callable[[str], None]
@@ -59,6 +65,8 @@ class World:
     tenants: list[Tenant]
     base_url: str
     fake_url: str
+    archive: Archive
+    signing: SigningSettings
 
     @property
     def brokers(self) -> list[str]:
@@ -115,7 +123,9 @@ def build(home: Path, held: ExitStack, report: Report, *, brokers: int = 1, plan
     tenants = make_tenants(TENANTS, database, SecretStr(values["INCIDENTS_SECRET_KEY"]), account)
     children = Children(settings, _environment(settings, values, ways, base_url), planted)
     held.callback(children.close)
-    world = World(settings, stack, kafka, database, ways, children, tenants, base_url, fake_url)
+    archive = Archive(_storage(values), ArchiveSettings().prefix(kafka.topic_prefix))
+    signing = SigningSettings(signing_key=SecretStr(values["INCIDENTS_SIGNING_KEY"]))
+    world = World(settings, stack, kafka, database, ways, children, tenants, base_url, fake_url, archive, signing)
     report("starting the application")
     for kind in PROCESSES:
         children.add(kind)
@@ -150,7 +160,18 @@ def _environment(
         "INCIDENTS_HOME": str(settings.home),
         "INCIDENTS_PUBLIC_URL": base_url,
         "INCIDENTS_ALLOW_LOOPBACK_PROVIDERS": "true",
+        "INCIDENTS_ARCHIVE_INTERVAL_S": "3",
+        "INCIDENTS_ARCHIVE_CHECKPOINT_S": "5",
     }
+
+
+def _storage(values: Mapping[str, str]) -> ObjectStorage:
+    settings = ObjectStorageSettings(
+        endpoint=values["S3_ENDPOINT"],
+        access_key=values["S3_ACCESS_KEY"],
+        secret_key=SecretStr(values["S3_SECRET_KEY"]),
+    )
+    return ObjectStorage(settings)
 
 
 def _start_fake(settings: StackSettings) -> None:

@@ -10,12 +10,13 @@ import asyncio
 import ssl
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import faust
 import mode
 import structlog
-from aiokafka.errors import KafkaError
+from aiokafka.errors import IllegalStateError, KafkaError
 from aiokafka.structs import TopicPartition
 from faust.assignor.partition_assignor import PartitionAssignor
 from faust.transport.consumer import CONSUMER_FETCHING
@@ -41,6 +42,13 @@ class _ReadCommittedThread(driver.AIOKafkaConsumerThread):
         consumer = super()._create_worker_consumer(transport)
         consumer._isolation_level = "read_committed"  # noqa: SLF001  Faust offers it only with its own transactions
         return consumer
+
+    async def _seek_wait(self, consumer: Any, partitions: Mapping[TP, int]) -> None:
+        """Seek in what is still assigned: what a rebalance has taken away meanwhile is sought by whoever gets it."""
+        assigned = consumer.assignment()
+        mine = {tp: offset for tp, offset in partitions.items() if tp in assigned}
+        with suppress(IllegalStateError):  # taken away after the seek
+            await super()._seek_wait(consumer, mine)
 
     async def show(self, positions: Mapping[TP, int]) -> None:
         """Commit positions to the group; one that the group does not take now is shown a second later."""

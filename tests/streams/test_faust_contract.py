@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import inspect
 from importlib.metadata import version
+from types import SimpleNamespace
 from typing import Any
 
 import faust
 import pytest
+from aiokafka.errors import IllegalStateError
 from faust.assignor import partition_assignor
 from faust.transport import consumer
 from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
 
-from streams.runtime.faust_batches import FAUST_VERSION, BatchConsumer, Positions, SteadyAssignor, make_app
+from streams.runtime.faust_batches import (
+    FAUST_VERSION,
+    BatchConsumer,
+    Positions,
+    SteadyAssignor,
+    _ReadCommittedThread,
+    make_app,
+)
 from streams.runtime.settings import KafkaSettings
 
 
@@ -25,7 +35,7 @@ def test_every_overridden_method_exists_with_the_same_parameters() -> None:
     for name in ("ack", "seek_to_committed", "getmany", "_drain_messages", "_new_consumer_thread"):
         ours, theirs = (inspect.signature(getattr(kind, name)) for kind in (BatchConsumer, driver.Consumer))
         assert list(ours.parameters) == list(theirs.parameters), name
-    for name in ("_create_worker_consumer", "_ensure_consumer", "call_thread"):
+    for name in ("_create_worker_consumer", "_ensure_consumer", "call_thread", "_seek_wait"):
         assert hasattr(driver.AIOKafkaConsumerThread, name), name
 
 
@@ -57,6 +67,41 @@ class Cluster:
 
     def partitions_for_topic(self, topic: str) -> set[int] | None:
         return set(range(self._topics[topic])) if topic in self._topics else None
+
+
+class Moving:
+    """A Kafka consumer of which a rebalance takes a partition away, before a seek or right after it."""
+
+    def __init__(self, assigned: set[TP], *, moves: bool) -> None:
+        self.assigned, self.moves = assigned, moves
+        self.sought: dict[TP, int] = {}
+
+    def assignment(self) -> set[TP]:
+        return self.assigned
+
+    def seek(self, tp: TP, offset: int) -> None:
+        if tp not in self.assigned:
+            raise IllegalStateError(f"no assignment of {tp}")
+        self.sought[tp] = offset
+
+    async def position(self, tp: TP) -> int:
+        if self.moves:
+            raise IllegalStateError(f"{tp} is not assigned")
+        return self.sought[tp]
+
+
+@pytest.mark.parametrize("moves", [False, True])
+async def test_a_partition_that_moves_away_during_the_seek_ends_no_worker(*, moves: bool) -> None:
+    async def positions(numbers: list[int]) -> dict[int, int]:
+        return dict.fromkeys(numbers, 0)
+
+    app: Any = an_app(positions)
+    thread: Any = object.__new__(_ReadCommittedThread)  # none is started
+    thread.app, thread.consumer, thread.log = app, SimpleNamespace(_read_offset={}), app.log
+    stays, gone = TP("t", 0), TP("t", 1)
+    moving = Moving({stays}, moves=moves)
+    await thread._seek_wait(moving, {gone: 4, stays: 7})
+    assert moving.sought == {stays: 7}
 
 
 @pytest.mark.parametrize(("cluster", "count"), [(Cluster(t=8), 8), (Cluster(), 3), (Cluster(other=2), 3)])

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from infra.torture.checks import (
+    archive,
     dead_letters,
     decisions,
     digests,
@@ -25,16 +26,21 @@ from infra.torture.ledger import Alert, Id, Ledger
 from infra.torture.log import StoredRecord
 from infra.torture.subscribers import Subscriber
 from streams.agents.orchestrator import Orchestrator
+from streams.archive.verifying import Verified
 from streams.codec import cloudevents
 from streams.domain.catalogue import TYPE_OF
-from streams.domain.envelope import Envelope
-from streams.domain.outputs import Intent
+from streams.domain.checking import Damage
+from streams.domain.envelope import Envelope, derive_id
+from streams.domain.errors import Reason
+from streams.domain.events import Archived
+from streams.domain.outputs import CommandRejected, Intent
 from streams.domain.signals import Signal
 from streams.runtime.settings import KafkaSettings
 
 TENANT, SOURCE = "acme", "/torture/test"
 T0 = 1_790_000_000_000
 KAFKA = KafkaSettings()
+DAMAGE = Damage("deleted", TENANT, 3, "", "", "incident-events[0]@4", "the record goes on with 4")
 
 
 def intake() -> list[StoredRecord]:
@@ -96,6 +102,7 @@ def evidence() -> Evidence:
         subscribers=[subscriber],
         ends=[],
         peak_bytes={"worker-0": 10**8},
+        verified=Verified(),
     )
 
 
@@ -112,6 +119,7 @@ CHECKS: tuple[Check, ...] = (
     subscribers.saw_everything_once,
     dead_letters.only_poison,
     dead_letters.were_replayed,
+    archive.is_whole,
     processes.memory_is_bounded,
     processes.ended_for_a_reason,
     processes.senders_were_treated_well,
@@ -176,6 +184,20 @@ def test_what_was_replayed_and_attached_trips_nothing(evidence: Evidence) -> Non
     assert finding.counts["replayed"] == 1
 
 
+def came_late(evidence: Evidence, *, archived: bool) -> Evidence:
+    """The result of the intent was refused, as that of an archived incident or for no reason."""
+    rejected = CommandRejected(derive_id("i1", "effect"), Reason.UNKNOWN_INCIDENT)
+    result = Decoded(evidence.intake[0][0], Envelope("r1", "", "", TENANT), rejected)
+    gone = Decoded(evidence.intake[0][0], Envelope("a1", "", "", TENANT, "inc"), Archived("scheduler"))
+    return replace(evidence, results=[result], events=[gone] if archived else [])
+
+
+def test_a_result_that_comes_after_archiving_is_counted(evidence: Evidence) -> None:
+    finding = effects.in_the_record(came_late(evidence, archived=True))
+    assert not finding.violations
+    assert finding.counts["late_results"] == 1
+
+
 def refused(evidence: Evidence) -> Evidence:
     evidence.ledger.refused.append("POST /: 500")
     return evidence
@@ -195,6 +217,8 @@ BROKEN: tuple[tuple[Check, Callable[[Evidence], Evidence], str], ...] = (
     (effects.at_the_provider, lambda e: account(e, incidents={}), "not at the provider"),
     (effects.at_the_provider, lambda e: account(e, effects={"acknowledged": 1}), "happened 1 times"),
     (effects.at_the_provider, lambda e: replace(e, intents=[]), "nobody planned"),
+    (effects.in_the_record, lambda e: e, "0 results"),
+    (effects.in_the_record, lambda e: came_late(e, archived=False), "0 results"),
     (groups.as_without_faults, one_trouble_only, "became 2 incidents"),
     (subscribers.saw_everything_once, skipped, "where"),
     (subscribers.saw_everything_once, otherwise, "other"),
@@ -202,6 +226,8 @@ BROKEN: tuple[tuple[Check, Callable[[Evidence], Evidence], str], ...] = (
     (dead_letters.were_replayed, lambda e: replayed(e, "f0", b"dropped"), "is dropped"),
     (dead_letters.were_replayed, lambda e: replayed(e, "unknown", b"replayed"), "attached 0 times"),
     (dead_letters.were_replayed, lambda e: twice(replayed(e, "f1", b"replayed"), 3), "attached 2 times"),
+    (archive.is_whole, lambda e: replace(e, verified=Verified(problems=["a file is missing"])), "a file is missing"),
+    (archive.is_whole, lambda e: replace(e, verified=Verified(damage=[DAMAGE])), "deleted: acme tenantsequence 3"),
     (processes.memory_is_bounded, lambda e: replace(e, peak_bytes={"api-0": 10**12}), "took"),
     (processes.ended_for_a_reason, lambda e: replace(e, ends=[Ended("api-0", -11, 1.0, False, 0.0)]), "ended with -11"),
     (processes.senders_were_treated_well, refused, "500"),

@@ -10,7 +10,7 @@ from infra.torture.plan import Plan
 from infra.torture.run import torture
 from tests.harness.stack import free_offset
 
-pytestmark = [pytest.mark.stack, pytest.mark.faults, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 SEED = 1
 
 

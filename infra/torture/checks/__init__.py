@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from infra.torture.checks import (
+    archive,
     commands,
     dead_letters,
     decisions,
@@ -34,6 +35,7 @@ CHECKS: tuple[Callable[[Evidence], Finding], ...] = (
     subscribers.saw_everything_once,
     dead_letters.only_poison,
     dead_letters.were_replayed,
+    archive.is_whole,
     processes.memory_is_bounded,
     processes.ended_for_a_reason,
     processes.senders_were_treated_well,

@@ -7,8 +7,11 @@ from collections import Counter
 
 from infra.torture.evidence import Evidence, Finding
 from streams.domain import events, outputs
+from streams.domain.envelope import derive_id
+from streams.domain.errors import Reason
 
 _MARKER = re.compile(r"\[incidents:([^\]]+)\]")
+_LATE = {Reason.ARCHIVED_INCIDENT, Reason.UNKNOWN_INCIDENT}
 _STATES = {"acknowledge": "acknowledged", "resolve": "resolved"}
 
 
@@ -48,8 +51,13 @@ def at_the_provider(evidence: Evidence) -> Finding:
 
 
 def in_the_record(evidence: Evidence) -> Finding:
-    """Each intent has one row that says delivered and one result on the timeline."""
+    """Each intent has one row that says delivered and one result on the timeline.
+
+    A result that comes when its incident is archived is refused with that reason, as any late command is.
+    """
     finding = Finding("every intent has exactly one result in the record")
+    refused = {one.data.command_id for one in evidence.results if _came_late(one.data)}
+    archived = {one.envelope.subject for one in evidence.events if isinstance(one.data, events.Archived)}
     results = Counter(
         one.data.intent_id
         for one in evidence.events
@@ -60,7 +68,9 @@ def in_the_record(evidence: Evidence) -> Finding:
         finding.add(f"intent {one.intent_id} was given up: {one.detail}", effects_missing=1)
     for decoded in evidence.intents:
         id_ = decoded.data.intent_id
-        if results[id_] != 1:
+        if not results[id_] and derive_id(id_, "effect") in refused and decoded.data.incident_id in archived:
+            finding.counts["late_results"] += 1
+        elif results[id_] != 1:
             finding.add(f"intent {id_} has {results[id_]} results in the record")
         if evidence.outbox.get(id_) != "delivered":
             finding.add(f"intent {id_} stands as {evidence.outbox.get(id_)} in the outbox")
@@ -68,6 +78,10 @@ def in_the_record(evidence: Evidence) -> Finding:
     for id_ in duplicates:
         finding.add(f"intent {id_} was planned twice", duplicates=1)
     return finding
+
+
+def _came_late(result: outputs.CommandResult) -> bool:
+    return isinstance(result, outputs.CommandRejected) and result.reason in _LATE
 
 
 def _check_note(finding: Finding, intent: outputs.Intent, found: int) -> None:
