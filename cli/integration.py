@@ -116,6 +116,31 @@ def rotate(
 
 
 @app.command()
+def update(
+    integration_id: Annotated[str, typer.Argument(help="Which one.")],
+    name: Annotated[str, typer.Option(help="What people shall call it.")] = "",
+    config: Annotated[Path | None, typer.Option(help="A JSON file with all of the connector's settings.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change the name or the settings of an integration, from the next call on; tickets stay linked, secrets stay.
+
+    The file replaces the settings as a whole. Another account of the provider is another integration: linked tickets
+    would be looked for there, and not found.
+    """
+    from cli.errors import CommandError
+    from cli.exit_codes import ExitCode
+    from connectors.kit import integrations
+    from connectors.registry import CONNECTORS
+
+    if not name and config is None:
+        raise CommandError("nothing to change: --name or --config", ExitCode.USAGE)
+    given = _settings_of(config) if config is not None else None
+    with _database() as (connection, _, _):
+        integrations.update(connection, CONNECTORS, integration_id, name=name, config=given)
+    _print({"integration_id": integration_id, "state": "updated"}, as_json=as_json)
+
+
+@app.command()
 def disable(
     integration_id: Annotated[str, typer.Argument(help="Which one.")],
     as_json: AsJson = False,
