@@ -73,6 +73,7 @@ def from_memory(task: Task) -> tuple[int, float, float]:
     projections = [rebuildable(*one) for one in task.generations]
     with connect(task.database, "projector", name="bench", autocommit=True) as connection:
         connection.execute("SET synchronous_commit = off")
+        connection.execute("SET idle_in_transaction_session_timeout = 0")
         for projection in projections:
             projection.prepare(connection)
         _ready.wait(120)

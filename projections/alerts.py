@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 from projections.base import Record, bounded, instant
@@ -175,10 +175,19 @@ def final(found: Iterable[Row]) -> list[Row]:
     chosen: dict[Row, Row] = {}
     for row in found:
         kept = chosen.setdefault(row[: len(_KEY)], row)
-        if kept[len(_KEY)] == "dead_lettered":
+        if kept is not row and kept[_DISPOSITION] == "dead_lettered" and row[_DISPOSITION] != "dead_lettered":
             chosen[row[: len(_KEY)]] = row
     return list(chosen.values())
 
+
+_DISPOSITION = tuple(COLUMNS).index("disposition")
+_UNIFY = """
+DELETE FROM {table} t USING (
+  SELECT ctid AS place, row_number() OVER (PARTITION BY tenant_id, source, signal_id
+    ORDER BY disposition = 'dead_lettered', topic_partition, topic_offset, ctid) AS turn FROM {table}
+) others WHERE t.ctid = others.place AND others.turn > 1
+"""
+"""What ``_REPLACES`` and ``final`` leave, of rows that were appended without a key."""
 
 _MOVE = "UPDATE {} SET incident_id = %s WHERE tenant_id = %s AND incident_id = %s"
 _MOVE_SOME = _MOVE + " AND alert_key = ANY (%s)"
@@ -190,12 +199,13 @@ class Alerts:
     name = "alerts"
     topic: Topic = "incident-events"
     whole_log = True
-    keyed = True
+    early = ("incident",)  # by which alerts move; without the key, rows of the same signal wait for ``unify``
 
     def __init__(self, generation: int = 1) -> None:
         self.generation = generation
         self.tables = (f"read_data.alerts_g{generation}",)
         self._staging = Staging(self.tables[0], COLUMNS, _REPLACES)
+        self._unify = _UNIFY.format(table=self.tables[0]).encode()
         self._move = _MOVE.format(self.tables[0]).encode()
         self._move_some = _MOVE_SOME.format(self.tables[0]).encode()
 
@@ -205,13 +215,24 @@ class Alerts:
 
     def apply(self, connection: Connection, records: Sequence[Record]) -> int:
         """Insert what is new and move what has moved, in the order of the record."""
+        return self._write(connection, records, lambda waiting: self._staging.load(connection, final(waiting)))
+
+    def fill(self, connection: Connection, records: Sequence[Record]) -> int:
+        """As ``apply``, but appending: of a signal that is there twice ``unify`` finds the row that counts."""
+        return self._write(connection, records, lambda waiting: self._staging.append(connection, waiting))
+
+    def unify(self, connection: Connection) -> None:
+        """Leave the first row of each signal, or the first that is no dead letter."""
+        connection.execute(self._unify)
+
+    def _write(self, connection: Connection, records: Sequence[Record], write: Callable[[list[Row]], int]) -> int:
         written, waiting = 0, list[Row]()
         for record in records:
             waiting.extend(rows(record))
             data, envelope = record.data, record.envelope
             if not isinstance(data, events.Merged | events.Split) or data.role != "source":
                 continue
-            written += self._load(connection, waiting)
+            written += write(waiting)
             waiting.clear()
             moved = (data.other, envelope.tenantid, envelope.subject)
             if isinstance(data, events.Split):
@@ -220,11 +241,4 @@ class Alerts:
             else:
                 connection.execute(self._move, moved)
             self._staging.clear(connection)
-        return written + self._load(connection, waiting)
-
-    def _load(self, connection: Connection, waiting: list[Row]) -> int:
-        return self._staging.load(connection, final(waiting))
-
-    def fill(self, connection: Connection, records: Sequence[Record]) -> int:
-        """As ``apply``: later events change earlier rows."""
-        return self.apply(connection, records)
+        return written + write(waiting)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from hashlib import sha256
 from itertools import groupby
 from typing import Any, Protocol
@@ -80,12 +81,13 @@ class Projection(Protocol):
 class Rebuildable(Projection, Protocol):
     """A read model: it has generations, and can be filled from the beginning of the log.
 
-    ``keyed`` says that filling needs the keys of the tables; without them the rows are only ever appended.
+    ``early`` names what filling needs of the tables' indexes: their primary keys, or single ones without the table's
+    name (``incident`` for ``alerts_g1_incident``); without a key the rows are only ever appended.
     """
 
     @property
-    def keyed(self) -> bool:
-        """Whether the tables need their keys while they are being filled."""
+    def early(self) -> tuple[str, ...]:
+        """The indexes that the tables need while they are being filled; ``pkey`` is the primary key."""
 
     def fill(self, connection: Connection, records: Sequence[Record]) -> int:
         """As ``apply``, for records that no row of the tables comes from yet, while nobody else writes them.
@@ -93,7 +95,11 @@ class Rebuildable(Projection, Protocol):
         An instance may remember what it wrote: after a transaction that was rolled back a new one must go on.
         """
 
+    def unify(self, connection: Connection) -> None:
+        """Leave of rows with the same key the one that ``apply`` would have kept: for tables filled without keys."""
 
+
+@lru_cache(maxsize=65_536)  # each is asked for by several tables of the same batch
 def instant(milliseconds: int) -> datetime:
     """The instant as PostgreSQL stores it; what lies outside the years 1 to 9999 is moved to their end."""
     if not _FIRST_MS <= milliseconds <= _LAST_MS:

@@ -26,6 +26,8 @@ from projections.writer import TRANSIENT
 from streams.runtime.settings import DatabaseSettings
 
 _ATTEMPTS = 5
+_FOLDING_S = 60
+"""How long a batch, twenty times as large as the projector's, may be folded between two statements."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ def _fill(task: Task) -> int:
         task.source.open() as reading,
     ):
         connection.execute("SET statement_timeout = 0")
+        connection.execute(f"SET idle_in_transaction_session_timeout = '{_FOLDING_S}s'")
         connection.execute("SET synchronous_commit = off")  # a crash of the server loses rows with their position
         for projection in projections:
             projection.prepare(connection)

@@ -7,9 +7,11 @@ What a generation is doing stands in the comment of its first table, so that it 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import psycopg
 from psycopg import sql
 
 from projections import checkpoints
@@ -82,8 +84,7 @@ def create(connection: Connection, live: Rebuildable, new: Rebuildable) -> None:
                 )
             )
             _protect(connection, source, table)
-            if new.keyed:
-                _index(connection, source, table, only_keys=True)
+            _index(connection, source, table, new.early)
         mark(connection, new, "filling")
 
 
@@ -91,7 +92,14 @@ def finish(connection: Connection, live: Rebuildable, new: Rebuildable) -> None:
     """Make the indexes that are still missing and the statistics; safe to run twice."""
     connection.execute("SET maintenance_work_mem = '256MB'")
     for source, table in zip(live.tables, new.tables, strict=True):
-        _index(connection, source, table, only_keys=False)
+        try:
+            _index(connection, source, table)
+        except psycopg.errors.UniqueViolation:
+            with connection.transaction():  # owners see no rows of a table that forces its policies on them
+                connection.execute(sql.SQL("ALTER TABLE {} NO FORCE ROW LEVEL SECURITY").format(_name(table)))
+                new.unify(connection)
+                connection.execute(sql.SQL("ALTER TABLE {} FORCE ROW LEVEL SECURITY").format(_name(table)))
+            _index(connection, source, table)
         connection.execute(sql.SQL("ANALYZE {}").format(_name(table)))
     mark(connection, new, "built")
 
@@ -154,14 +162,16 @@ def _protect(connection: Connection, source: str, table: str) -> None:
         )
 
 
-def _index(connection: Connection, source: str, table: str, *, only_keys: bool) -> None:
+def _index(connection: Connection, source: str, table: str, only: Sequence[str] | None = None) -> None:
+    """Make the indexes of ``source`` on ``table``, all that are missing or only those with these endings."""
     there = {name for name, *_ in connection.execute(_INDEXES, [table]).fetchall()}
     old, new = (_NAMED.search(one) for one in (source, table))
     assert old is not None, source
     assert new is not None, table
+    view = table.removeprefix("read_data.")
     for name, definition, unique, constraint in connection.execute(_INDEXES, [source]).fetchall():
         wanted = _renamed(name, old[0], new[0])
-        if wanted in there or (only_keys and constraint != "p"):
+        if wanted in there or (only is not None and wanted.removeprefix(f"{view}_") not in only):
             continue
         how: Any = definition[definition.index(" USING ") :]
         with connection.transaction():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from datetime import datetime
 
 from projections.base import bounded, instant
@@ -49,28 +49,36 @@ def keys(tenant_id: str, incident_id: str, data: AlertEvent) -> list[Key]:
     return [(tenant_id, incident_id, bounded(alert.alert_key)) for alert in data.alerts]
 
 
-def change(states: MutableMapping[Key, AlertState], tenant_id: str, incident_id: str, data: AlertEvent) -> None:
-    """Fold the event into ``states``.
+def change(states: MutableMapping[Key, AlertState], about: Sequence[Key], data: AlertEvent) -> None:
+    """Fold the event, which is about these alerts (``keys``), into ``states``.
 
     The order of the record decides: an alert fires once it was attached, until it is resolved. Which signal counts
     when they arrive out of order, the orchestrator has decided already; what changes nothing is a repetition.
     """
-    alerts: tuple[events.Alert | events.AlertRef, ...] = data.alerts
-    for key, alert in zip(keys(tenant_id, incident_id, data), alerts, strict=True):
-        states[key] = _folded(states.get(key), alert, data)
-
-
-def _folded(state: AlertState | None, alert: events.Alert | events.AlertRef, data: AlertEvent) -> AlertState:
-    at = instant(alert.event_time or alert.recorded_time)
     firing = isinstance(data, events.AlertsAttached)
+    keeps = isinstance(data, events.AlertsRepeated)
+    alerts: tuple[events.Alert | events.AlertRef, ...] = data.alerts
+    for key, alert in zip(about, alerts, strict=True):
+        state = states.get(key)
+        if state is None:
+            states[key] = _begun(alert, firing=firing)
+        else:
+            states[key] = _folded(state, alert, firing=state.firing if keeps else firing)
+
+
+def _begun(alert: events.Alert | events.AlertRef, *, firing: bool) -> AlertState:
+    at = instant(alert.event_time or alert.recorded_time)
     external_id = alert.external_id if isinstance(alert, events.Alert) else ""
-    if state is None:
-        fingerprint = bounded(alert.fingerprint)
-        return AlertState(
-            firing, 1, at, at, alert.title, fingerprint, alert.connector, alert.integration_id, external_id
-        )
     return AlertState(
-        state.firing if isinstance(data, events.AlertsRepeated) else firing,
+        firing, 1, at, at, alert.title, bounded(alert.fingerprint), alert.connector, alert.integration_id, external_id
+    )
+
+
+def _folded(state: AlertState, alert: events.Alert | events.AlertRef, *, firing: bool) -> AlertState:
+    at = instant(alert.event_time or alert.recorded_time)
+    external_id = alert.external_id if isinstance(alert, events.Alert) else ""
+    return AlertState(
+        firing,
         state.occurrences + 1,
         min(state.first_seen, at),
         max(state.last_seen, at),

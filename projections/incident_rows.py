@@ -9,7 +9,7 @@ from projections.base import Record, SequenceGap, bounded, instant, instant_or_n
 from projections.decoding import jsonb
 from streams.domain import events
 from streams.domain.envelope import Envelope
-from streams.domain.incident import Incident, Relative, evolve
+from streams.domain.incident import Incident, Relative, changed, evolve
 from streams.domain.records import dataclass
 
 COLUMNS = {
@@ -151,7 +151,7 @@ def fold(incident: Incident | None, envelope: Envelope, event: events.IncidentEv
             f" {envelope.sequence} after {before}"
         )
     after = evolve(incident, event, id_=envelope.subject, at=envelope.recordedtime)
-    return after._replace(sequence=envelope.sequence)
+    return changed(after, sequence=envelope.sequence)
 
 
 def values(incident: Incident, last: Record) -> tuple[Any, ...]:

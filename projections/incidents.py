@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from operator import attrgetter
 from typing import Any, get_args
 
@@ -52,7 +53,7 @@ class Incidents:
     name = "incidents"
     topic: Topic = "incident-events"
     whole_log = True
-    keyed = True
+    early = ("pkey",)
 
     def __init__(self, generation: int = 1) -> None:
         self.generation = generation
@@ -81,9 +82,20 @@ class Incidents:
 
     def apply(self, connection: Connection, records: Sequence[Record]) -> int:
         """Fold the events into their incidents' rows; merge and split move the alerts' states before what follows."""
+        return self._write(connection, records, filling=False)
+
+    def fill(self, connection: Connection, records: Sequence[Record]) -> int:
+        """As ``apply``: later events change earlier rows, but an incident that begins here has none yet."""
+        return self._write(connection, records, filling=True)
+
+    def unify(self, connection: Connection) -> None:
+        """Nothing: the tables have their keys from the beginning."""
+
+    def _write(self, connection: Connection, records: Sequence[Record], *, filling: bool) -> int:
         written = 0
         for part in _up_to_moves(records):
-            written += self._apply(connection, part)
+            begun = {_name(record) for record in part if record.envelope.sequence == 1} if filling else set()
+            written += self._fold(connection, part, begun)
             last = part[-1]
             if _moves_alerts(last):
                 keys = _moved_keys(last.data)
@@ -93,26 +105,26 @@ class Incidents:
                 self._states.clear(connection)
         return written
 
-    def fill(self, connection: Connection, records: Sequence[Record]) -> int:
-        """As ``apply``: later events change earlier rows."""
-        return self.apply(connection, records)
-
-    def _apply(self, connection: Connection, records: Sequence[Record]) -> int:
-        incidents = self._load_incidents(connection, {(r.envelope.tenantid, r.envelope.subject) for r in records})
-        states = self._load_states(connection, records)
+    def _fold(self, connection: Connection, records: Sequence[Record], begun: AbstractSet[Name]) -> int:
+        """Fold and write; nothing is there yet of incidents that have ``begun`` here: alerts move to them later."""
+        names = [_name(record) for record in records]
+        about = [
+            incident_alerts.keys(*name, record.data) if isinstance(record.data, AlertEvent) else ()
+            for name, record in zip(names, records, strict=True)
+        ]
+        incidents = self._load_incidents(connection, set(names) - begun)
+        states = self._load_states(connection, {key for keys in about for key in keys if key[:2] not in begun})
         last: dict[Name, Record] = {}
-        touched: dict[Key, None] = {}
-        for record in records:
-            envelope, data = record.envelope, record.data
-            name = envelope.tenantid, envelope.subject
+        touched: set[Key] = set()
+        for name, record, keys in zip(names, records, about, strict=True):
             before = incidents.get(name)
-            if before is not None and envelope.sequence <= before.sequence:
+            if before is not None and record.envelope.sequence <= before.sequence:
                 continue
-            incidents[name] = fold(before, envelope, data)
+            incidents[name] = fold(before, record.envelope, record.data)
             last[name] = record
-            if isinstance(data, AlertEvent):
-                incident_alerts.change(states, *name, data)
-                touched.update(dict.fromkeys(incident_alerts.keys(*name, data)))
+            if keys:
+                incident_alerts.change(states, keys, record.data)
+                touched.update(keys)
         self._rows.load(
             connection,
             [incident_rows.stored(incident_rows.values(incidents[name], last[name])) for name in sorted(last)],
@@ -120,21 +132,19 @@ class Incidents:
         self._states.load(connection, [(*key, *_STATE(states[key])) for key in sorted(touched)])
         return len(last) + len(touched)
 
-    def _load_incidents(self, connection: Connection, names: Iterable[Name]) -> dict[Name, Incident]:
+    def _load_incidents(self, connection: Connection, names: AbstractSet[Name]) -> dict[Name, Incident]:
         wanted = _columns(names, 2)
-        found = connection.execute(self._select_rows, wanted, binary=True) if wanted[0] else ()
+        found = connection.execute(self._select_rows, wanted, binary=True) if names else ()
         return {(row[0], row[1]): to_incident(IncidentRow(*row)) for row in found}
 
-    def _load_states(self, connection: Connection, records: Iterable[Record]) -> dict[Key, AlertState]:
-        keys = {
-            key
-            for record in records
-            if isinstance(record.data, AlertEvent)
-            for key in incident_alerts.keys(record.envelope.tenantid, record.envelope.subject, record.data)
-        }
+    def _load_states(self, connection: Connection, keys: AbstractSet[Key]) -> dict[Key, AlertState]:
         wanted = _columns(keys, 3)
-        found = connection.execute(self._select_states, wanted, binary=True) if wanted[0] else ()
+        found = connection.execute(self._select_states, wanted, binary=True) if keys else ()
         return {(row[0], row[1], row[2]): AlertState(*row[3:]) for row in found}
+
+
+def _name(record: Record) -> Name:
+    return record.envelope.tenantid, record.envelope.subject
 
 
 def _columns(rows: Iterable[tuple[Any, ...]], width: int) -> list[list[Any]]:

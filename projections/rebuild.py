@@ -316,6 +316,7 @@ class Rebuild:
         with connect(self._database, "projector", name="rebuild-compare") as snapshot:
             snapshot.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             snapshot.execute("SET LOCAL statement_timeout = 0")
+            snapshot.execute("SET LOCAL idle_in_transaction_session_timeout = 0")  # while the new one catches up
             connection.execute("SET statement_timeout = 0")
             ends = live_positions(snapshot, [live for live, _ in pairs], self._source.topic)
             self._progress.phase("catching up")

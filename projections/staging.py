@@ -53,8 +53,10 @@ class Staging:
             cursor.execute(self._insert)
             return cursor.rowcount
 
-    def append(self, connection: Connection, rows: Iterable[tuple[Any, ...]]) -> int:
+    def append(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> int:
         """COPY straight into the table rows that cannot be there yet; returns how many."""
+        if not rows:
+            return 0
         with connection.cursor() as cursor:
             self._write(cursor, self._append, rows)
             return cursor.rowcount

@@ -36,7 +36,7 @@ class Tickets:
     name = "tickets"
     topic: Topic = "incident-events"
     whole_log = True
-    keyed = True
+    early = ("pkey",)
 
     def __init__(self, generation: int = 1) -> None:
         self.generation = generation
@@ -85,6 +85,9 @@ class Tickets:
     def fill(self, connection: Connection, records: Sequence[Record]) -> int:
         """As ``apply``: later events change earlier rows."""
         return self.apply(connection, records)
+
+    def unify(self, connection: Connection) -> None:
+        """Nothing: with their keys from the beginning, no two rows have the same."""
 
     def _load(self, connection: Connection, records: Iterable[Record]) -> tuple[dict[Key, int], dict[str, History]]:
         """Each ticket's last event; the tickets of the records, with the conflicts that may change, by tenant."""

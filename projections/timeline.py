@@ -65,7 +65,7 @@ class Timeline:
     name = "timeline_entries"
     topic: Topic = "incident-events"
     whole_log = True
-    keyed = False
+    early = ()
 
     def __init__(self, generation: int = 1) -> None:
         self.generation = generation
@@ -82,4 +82,7 @@ class Timeline:
 
     def fill(self, connection: Connection, records: Sequence[Record]) -> int:
         """Append rows."""
-        return self._staging.append(connection, map(row, records))
+        return self._staging.append(connection, [row(record) for record in records])
+
+    def unify(self, connection: Connection) -> None:
+        """Nothing: an event that is there twice is damage, which the key refuses."""

@@ -79,7 +79,7 @@ def simulate(tenant: str, rule_set: RuleSet, intake: Iterable[Message], record: 
 
 
 def _unwritten(_: object) -> bytes:
-    """Nothing of a simulation is stored, so that its data needs no bytes: only hashes would vouch for them."""
+    """Nothing of a simulation is stored, so that its data needs no bytes, and no hash that vouches for them."""
     return b""
 
 
@@ -130,7 +130,7 @@ class Run:
     def _batch(self, messages: list[Message]) -> None:
         if not messages:
             return
-        batch = Batch(self._state, "what-if")
+        batch = Batch(self._state, "what-if", chained=False)
         for message in messages:
             try:
                 batch.add(message)

@@ -44,9 +44,9 @@ def alert_key(source: str, fingerprint: str) -> str:
 
 def decide(state: TenantState, message: Message, signal: Signal, recorder: Recorder) -> None:
     """Decide a signal that was not seen before; its events go to ``recorder``."""
-    now = recorder.now
-    if state.rule_set.severities:
-        signal = replace(signal, severity=severity_of(state.rule_set, signal, state.holds))
+    now, rule_set = recorder.now, state.rule_set
+    if rule_set.severities:
+        signal = replace(signal, severity=severity_of(rule_set, signal, state.holds))
     event_time = signal.event_time or now
     fingerprint = signal.fingerprint or message.envelope.id
     received = Received(
@@ -57,7 +57,7 @@ def decide(state: TenantState, message: Message, signal: Signal, recorder: Recor
         # A clock that is wrong by more than this says nothing; clamping keeps the order of all that is believed.
         at=min(max(event_time, now - DAY_MS), now + CLOCK_AHEAD_MS),
     )
-    if state.rule_set.detects_flapping and flapping.holds_back(state, received, recorder):
+    if rule_set.detects_flapping and flapping.holds_back(state, received, recorder):
         return
     if signal.status == "resolved":
         _resolve(state, received, recorder)
@@ -135,11 +135,12 @@ def _begin(
     state: TenantState, received: Received, recorder: Recorder, former: Incident | None = None
 ) -> Incident | None:
     """Put an alert that no incident holds where it belongs, unless a silence or its rule keeps it apart."""
-    silence = silence_of(state.rule_set, received.signal, recorder.now, state.holds)
+    rule_set = state.rule_set
+    silence = silence_of(rule_set, received.signal, recorder.now, state.holds)
     if silence is not None:
         recorder.record_for_tenant(_kept(received, f"silenced by {silence.name}: {silence.reason}"))
         return None
-    match = correlation.match(state.rule_set.rules, received.signal, state.holds)
+    match = correlation.match(rule_set.rules, received.signal, state.holds)
     if match is not None and match.rule.action == "record":
         recorder.record_for_tenant(_kept(received, f"only recorded, by rule {match.rule.name}"))
         return None

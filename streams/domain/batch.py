@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from streams.domain import alerts, chain, events, outputs, routing
 from streams.domain.catalogue import TYPE_OF
 from streams.domain.envelope import Envelope, derive_id, record_source, rfc3339
-from streams.domain.incident import Incident
+from streams.domain.incident import Incident, changed
 from streams.domain.joining import join
 from streams.domain.message import Fact, Message
 from streams.domain.rules import Holds, no_conditions
@@ -26,6 +26,7 @@ POISON_LIMIT = 50
 
 POISON_WINDOW_MS = 600_000
 
+_SETS_STATUS = (events.StateChange, events.Resolved, events.Closed, events.Merged)
 Encode = Callable[[object], bytes]
 
 
@@ -81,11 +82,15 @@ class Batch:
 
     ``span`` names the intake offsets of the batch, ``<partition>:<first>:<last>``: with the decider's version, all that
     is needed to decide it again. ``erased`` has the recorded digests of events whose data was erased, by event id: what
-    is left of their causes says nothing of what was digested once.
+    is left of their causes says nothing of what was digested once. Without ``chained`` events have their place and no
+    hash: for those that nobody stores.
     """
 
-    def __init__(self, state: PartitionState, span: str, erased: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, state: PartitionState, span: str, erased: Mapping[str, str] | None = None, *, chained: bool = True
+    ) -> None:
         self._state = state
+        self._chained = chained
         self._erased = erased or {}
         self._span = span
         self._facts: dict[str, list[Fact]] = {}
@@ -209,8 +214,11 @@ class Batch:
         subject = fact.incident_id or tenant_stream(tenant)
         sequence = (incident.sequence if incident else head.stream_sequence) + 1
         event_id = derive_id(subject, str(sequence))
-        erased = self._erased.get(event_id, "")
-        salt = "" if erased else chain.salt(head.salt, event_id)
+        salt = digest = ""
+        if self._chained:
+            digest = self._erased.get(event_id, "")
+            salt = "" if digest else chain.salt(head.salt, event_id)
+            digest = digest or chain.digest(salt, value)
         envelope = Envelope(
             id=event_id,
             source=record_source(tenant),
@@ -227,10 +235,10 @@ class Batch:
             intakespan=self._span,
             decider=DECIDER,
             prevhash=incident.hash if incident else head.stream_hash,
-            datadigest=erased or chain.digest(salt, value),
+            datadigest=digest,
             datasalt=salt,
         )
-        return chain.sealed(envelope)
+        return chain.sealed(envelope) if self._chained else envelope
 
 
 def tenant_stream(tenant: str) -> str:
@@ -243,11 +251,11 @@ def placed(incident: Incident, envelope: Envelope, event: events.Event) -> Incid
 
     A joined event has the time of its first part, and whoever folds the record knows no other.
     """
-    if isinstance(event, events.StateChange | events.Resolved | events.Closed | events.Merged):
+    if isinstance(event, _SETS_STATUS):
         sets_status = not isinstance(event, events.Merged) or event.role == "source"
         if sets_status:
             incident = incident._replace(status_event=envelope.id)
-    return incident._replace(sequence=envelope.sequence, hash=envelope.hash, updated_at=envelope.recordedtime)
+    return changed(incident, sequence=envelope.sequence, hash=envelope.hash, updated_at=envelope.recordedtime)
 
 
 def _complete(state: TenantState, answer: _Answer, last: Envelope | None) -> _Answer:

@@ -29,6 +29,7 @@ _COVERED = (
     "datadigest",
 )
 _GET = attrgetter(*_COVERED)
+_NUMBERS = [_COVERED.index(name) for name in ("sequence", "tenantsequence", "recordedtime")]
 
 
 def tenant_salt(tenant: str, cause_id: str, recorded: int) -> str:
@@ -48,7 +49,9 @@ def digest(salt: str, value: bytes) -> str:
 
 def link(envelope: Envelope) -> str:
     """The hash of an event: SHA-256 over its covered attributes, each preceded by its length."""
-    values = [str(value) for value in _GET(envelope)]
+    values = list(_GET(envelope))
+    for place in _NUMBERS:
+        values[place] = str(values[place])
     return sha256("".join([f"{len(value)}:{value}" for value in values]).encode()).hexdigest()
 
 

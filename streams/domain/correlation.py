@@ -129,7 +129,7 @@ def match(rules: Sequence[Rule], signal: Signal, holds: Callable[[str, Signal], 
 
 def correlation_key(rule: Rule, values: Sequence[str]) -> str:
     """``<rule>:<version>:<digest>`` of the values of the rule's key fields, in the order of the fields' names."""
-    digest = blake2b("".join(f"{len(value)}:{value}" for value in values).encode(), digest_size=8).hexdigest()
+    digest = blake2b("".join([f"{len(value)}:{value}" for value in values]).encode(), digest_size=8).hexdigest()
     return f"{rule.name}:{rule.version}:{digest}"
 
 

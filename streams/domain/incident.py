@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal, NamedTuple, assert_never
+from typing import Any, Literal, NamedTuple, assert_never
 
 from streams.domain import events
 from streams.domain.lifecycle import Status
@@ -67,6 +67,17 @@ class Incident(NamedTuple):
     family: tuple[Relative, ...] = ()
 
 
+_PLACE = {name: place for place, name in enumerate(Incident._fields)}
+
+
+def changed(incident: Incident, **changes: Any) -> Incident:
+    """As ``_replace``, for what happens with every alert: that one looks at each of all the fields."""
+    values = list(incident)
+    for name, value in changes.items():
+        values[_PLACE[name]] = value
+    return tuple.__new__(Incident, values)
+
+
 def evolve(incident: Incident | None, event: events.IncidentEvent, *, id_: str, at: int, cause: str = "") -> Incident:
     """The incident after an event; total over ``IncidentEvent``.
 
@@ -79,21 +90,21 @@ def evolve(incident: Incident | None, event: events.IncidentEvent, *, id_: str, 
         return _declared(event, id_, at, cause)
     if incident is None:
         raise ValueError(f"the history of {id_} begins with {type(event).__name__}")
-    if isinstance(event, TicketEvent):
-        return incident._replace(updated_at=at)
     match event:
         case events.AlertsAttached(alerts):
             return _attached(incident, alerts, at)
         case events.AlertsRepeated(alerts):
-            return incident._replace(repeat_count=incident.repeat_count + len(alerts), updated_at=at)
+            return changed(incident, repeat_count=incident.repeat_count + len(alerts), updated_at=at)
         case events.AlertsResolved(alerts):
-            return incident._replace(firing_count=max(0, incident.firing_count - len(alerts)), updated_at=at)
+            return changed(incident, firing_count=max(0, incident.firing_count - len(alerts)), updated_at=at)
         case events.Linked():
             return _linked(incident, event)._replace(updated_at=at)
         case events.NoteAdded() | events.EffectDelivered() | events.EffectFailed() | events.Flapping():
             return incident._replace(updated_at=at)
         case events.Archived():
             return incident._replace(archived_at=at, updated_at=at)
+        case _ if isinstance(event, TicketEvent):
+            return incident._replace(updated_at=at)
         case _:
             return _edited(incident, event, at)._replace(revision=incident.revision + 1, updated_at=at)
 
@@ -138,13 +149,21 @@ def _declared(event: events.Declared, id_: str, at: int, cause: str) -> Incident
 
 
 def _attached(incident: Incident, alerts: tuple[events.Alert, ...], at: int) -> Incident:
-    times = [alert.event_time for alert in alerts]
-    found = [events.External(a.connector, a.integration_id, a.external_id) for a in alerts if a.external_id]
-    return incident._replace(
+    first, last = incident.first_signal_at, incident.last_signal_at
+    found = []
+    for alert in alerts:
+        event_time = alert.event_time
+        if event_time and (not first or event_time < first):
+            first = event_time
+        last = max(last, event_time)
+        if alert.external_id:
+            found.append(events.External(alert.connector, alert.integration_id, alert.external_id))
+    return changed(
+        incident,
         alert_count=incident.alert_count + len(alerts),
         firing_count=incident.firing_count + len(alerts),
-        first_signal_at=min((at for at in (incident.first_signal_at, *times) if at), default=0),
-        last_signal_at=max(incident.last_signal_at, *times) if times else incident.last_signal_at,
+        first_signal_at=first,
+        last_signal_at=last,
         updated_at=at,
         externals=_with_externals(incident, found) if found else incident.externals,
     )
@@ -152,7 +171,15 @@ def _attached(incident: Incident, alerts: tuple[events.Alert, ...], at: int) -> 
 
 def _with_externals(incident: Incident, more: Iterable[events.External]) -> tuple[events.External, ...]:
     """The incident's external objects and more, each once, the first ``MAX_EXTERNALS``."""
-    return tuple(dict.fromkeys((*incident.externals, *more)))[:MAX_EXTERNALS]
+    held = incident.externals
+    if len(held) >= MAX_EXTERNALS:
+        return held
+    ids = {one.external_id for one in held}
+    for one in more:
+        if one.external_id not in ids or one not in held:  # most are new: to compare all the time takes longer
+            held = (*held, one)
+            ids.add(one.external_id)
+    return held[:MAX_EXTERNALS]
 
 
 def _edited(incident: Incident, event: _Edit, at: int) -> Incident:

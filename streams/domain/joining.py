@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 from streams.domain import events
@@ -58,7 +57,8 @@ def join(facts: Iterable[Fact]) -> list[Fact]:
         size = sum(map(_size, alerts))
         run = open_runs.get(fact.incident_id)
         if run is None or not run.takes(fact, alerts, size):
-            run = open_runs[fact.incident_id] = _Run(replace(fact))
+            own = Fact(fact.incident_id, fact.event, fact.cause, fact.at, fact.quiet)  # what comes in stays as it is
+            run = open_runs[fact.incident_id] = _Run(own)
             run.takes(fact, alerts, size)
             runs.append(run)
             joined.append(run.fact)
@@ -73,5 +73,6 @@ def _size(alert: events.Alert | events.AlertRef) -> int:
     size = _ALERT_BYTES + len(alert.title)
     if isinstance(alert, events.Alert):
         for texts in (alert.labels, alert.links):
-            size += sum(map(len, texts)) + sum(map(len, texts.values()))
+            if texts:
+                size += sum(map(len, texts)) + sum(map(len, texts.values()))
     return size

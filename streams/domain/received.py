@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from streams.domain import events
 from streams.domain.correlation import Match
 from streams.domain.message import Message
+from streams.domain.records import dataclass
 from streams.domain.signals import Signal
 
 

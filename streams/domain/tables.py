@@ -32,7 +32,7 @@ class Journal:
 class Table(Generic[Value]):
     """Items of one kind by key; every change is journaled and told to ``on_change`` (key, old or None, new or None)."""
 
-    __slots__ = ("_items", "_journal", "_kind", "_on_change", "_tenant")
+    __slots__ = ("_items", "_journal", "_kind", "_on_change", "_tenant", "get")
 
     def __init__(
         self,
@@ -46,19 +46,24 @@ class Table(Generic[Value]):
         self._kind = kind
         self._journal = journal
         self._on_change = on_change
-
-    def get(self, key: str) -> Value | None:
-        """The item, or none."""
-        return self._items.get(key)
+        self.get: Callable[[str], Value | None] = self._items.get
+        """The item, or none; the dictionary's own, since every decision asks a dozen times."""
 
     def put(self, key: str, value: Value) -> None:
         """Add or replace an item."""
-        self._write(key, value)
+        old = self._items.get(key)
+        self._journal.undo.append((self._set, key, old))
+        self._journal.changed[self._tenant, self._kind, key] = None
+        self._items[key] = value
+        if self._on_change is not None:
+            self._on_change(key, old, value)
 
     def drop(self, key: str) -> None:
         """Remove an item; removing what is not there changes nothing."""
         if key in self._items:
-            self._write(key, None)
+            self._journal.undo.append((self._set, key, self._items[key]))
+            self._journal.changed[self._tenant, self._kind, key] = None
+            self._set(key, None)
 
     def load(self, key: str, value: Value | None) -> None:
         """Take an item as it was stored: nothing is journaled."""
@@ -73,11 +78,6 @@ class Table(Generic[Value]):
     def values(self) -> Iterator[Value]:
         """The items, in the order in which they came."""
         return iter(self._items.values())
-
-    def _write(self, key: str, value: Value | None) -> None:
-        self._journal.undo.append((self._set, key, self._items.get(key)))
-        self._journal.changed[self._tenant, self._kind, key] = None
-        self._set(key, value)
 
     def _set(self, key: str, value: Value | None) -> None:
         old = self._items.pop(key, None) if value is None else self._items.get(key)

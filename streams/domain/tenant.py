@@ -21,6 +21,7 @@ from streams.domain.state import Outcome, TenantState
 from streams.domain.ticket_commands import LinkTicket, ReconcileTickets, ResolveConflict, SetMapping, UnlinkTicket
 from streams.domain.tickets import RecordTicket, TicketObserved
 
+_DELIVERED = (Signal, ProviderIngested, TicketObserved)
 Disposition = Literal["decided", "duplicate", "refused", "accepted", "rejected", "answered"]
 
 
@@ -41,7 +42,7 @@ def decide(state: TenantState, message: Message) -> Decision:
     now = _advance(state, message)
     recorder = Recorder(state, message, now)
     data = message.data
-    if isinstance(data, Signal | ProviderIngested | TicketObserved):
+    if isinstance(data, _DELIVERED):
         identity = alerts.identity(message.envelope)
         if identity in state.known:
             return Decision("duplicate", [])

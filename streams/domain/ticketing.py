@@ -29,7 +29,8 @@ from streams.domain.tickets import RecordTicket, TicketObserved
 
 def follow(state: TenantState, recorder: Recorder) -> None:
     """Do what the events of the message mean for tickets."""
-    TicketSync(state, recorder).after()
+    if len(state.mappings) or len(state.tickets):  # without either there is nothing to follow
+        TicketSync(state, recorder).after()
 
 
 def observe(state: TenantState, seen: TicketObserved, recorder: Recorder) -> None:
