@@ -18,12 +18,15 @@ from projections.queries import alerts as alert_queries
 from projections.queries import as_of as as_of_queries
 from projections.queries import board as board_queries
 from projections.queries import incidents as incident_queries
+from projections.queries import tickets as ticket_queries
 from projections.queries import timeline as timeline_queries
 from projections.queries.alerts import AlertFilter, AlertRow, IncidentAlertRow
-from projections.queries.board import Column
+from projections.queries.board import Board
 from projections.queries.cursors import BadCursor, Cursor
 from projections.queries.incidents import IncidentFilter, IncidentRow, Sort
+from projections.queries.tickets import Conflict, ConflictFilter, SyncSummary, Ticket, TicketFilter
 from projections.queries.timeline import TimelineRow
+from projections.registry import READ_MODELS
 from streams.domain.envelope import Envelope
 
 T = TypeVar("T")
@@ -39,7 +42,7 @@ JOIN ops.projection_active a USING (projection, generation)
 WHERE c.topic = 'incident-events' AND c.projection = ANY(%s)
 GROUP BY c.partition HAVING count(*) = %s
 """
-_SERVING = ["timeline_entries", "incidents", "alerts"]
+_SERVING = list(READ_MODELS)
 """The projections that answers are read from; an event is shown once all of them have passed it."""
 
 
@@ -146,10 +149,31 @@ class Reads:
         rows = {key: found.get((bounded(key[0]), bounded(key[1]))) for key in wanted}
         return {key: row for key, row in rows.items() if row is not None}
 
-    async def board(self, tenant_id: str) -> Sequence[Column]:
-        """The incidents by status, the worst first."""
+    async def board(self, tenant_id: str) -> Board:
+        """The incidents by status, the worst first, and how their tickets stand."""
         async with self._database.tenant(tenant_id) as connection:
             return await board_queries.board(connection)
+
+    async def tickets(self, tenant_id: str, wanted: TicketFilter, *, after: str | None, limit: int) -> Page[Ticket]:
+        """A page of tickets, those that were linked last first."""
+        behind = _parsed(ticket_queries.parse_ticket_cursor, after)
+        async with self._database.tenant(tenant_id) as connection:
+            rows = await ticket_queries.list_tickets(connection, wanted, behind, _limit(limit) + 1)
+        return _page(rows, limit, lambda row: ticket_queries.ticket_cursor_after(row).encode())
+
+    async def conflicts(
+        self, tenant_id: str, wanted: ConflictFilter, *, after: str | None, limit: int
+    ) -> Page[Conflict]:
+        """A page of conflicts, the newest first."""
+        behind = _parsed(ticket_queries.parse_conflict_cursor, after)
+        async with self._database.tenant(tenant_id) as connection:
+            rows = await ticket_queries.list_conflicts(connection, wanted, behind, _limit(limit) + 1)
+        return _page(rows, limit, lambda row: ticket_queries.conflict_cursor_after(row).encode())
+
+    async def sync_summary(self, tenant_id: str) -> SyncSummary:
+        """How many conflicts are open and tickets not in step."""
+        async with self._database.tenant(tenant_id) as connection:
+            return await ticket_queries.summary(connection)
 
     async def last(self, tenant_id: str) -> int:
         """The tenant's last stored ``tenantsequence``."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from projections.incident_rows import IncidentRow
 from projections.queries.alerts import AlertRow, IncidentAlertRow
-from projections.queries.board import Column
+from projections.queries.board import Board
 
 
 def incident_view(row: IncidentRow) -> dict[str, Any]:
@@ -94,11 +94,12 @@ def alert_state_view(row: IncidentAlertRow) -> dict[str, Any]:
     }
 
 
-def board_view(columns: Sequence[Column]) -> dict[str, Any]:
+def board_view(board: Board) -> dict[str, Any]:
     """The board as REST shows it."""
     return {
         "columns": [
             {"status": c.status, "count": c.count, "incidents": [incident_view(row) for row in c.cards]}
-            for c in columns
-        ]
+            for c in board.columns
+        ],
+        "sync": asdict(board.sync),
     }

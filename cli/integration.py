@@ -28,7 +28,7 @@ ApiTokenFile = Annotated[
 
 @app.command()
 def add(
-    connector: Annotated[str, typer.Argument(help="pagerduty, alertmanager, cloudevents, servicenow or jira.")],
+    connector: Annotated[str, typer.Argument(help="The connector, e.g. pagerduty or servicenow.")],
     tenant: Annotated[str, typer.Option(help="Whose integration it is.")],
     name: Annotated[str, typer.Option(help="What people call it.")] = "",
     secret_file: SecretFile = "",
@@ -38,7 +38,7 @@ def add(
 ) -> None:
     """Add an integration and print where the provider sends its webhooks, with the secret, this once.
 
-    PagerDuty issues the webhook secret itself: create the subscription there and give its secret with --secret-file.
+    PagerDuty and incident.io issue the webhook secret: make the webhook there and give its secret with --secret-file.
     """
     from cli.errors import CommandError
     from cli.exit_codes import ExitCode
@@ -113,6 +113,31 @@ def rotate(
         new = integrations.rotate(connection, box, integration_id, secret, int(overlap_hours * 3600))
     shown = {"secret": new.value} if new.kind == "webhook" else {}
     _print({"integration_id": integration_id, "rotated": new.kind, **shown}, as_json=as_json)
+
+
+@app.command()
+def update(
+    integration_id: Annotated[str, typer.Argument(help="Which one.")],
+    name: Annotated[str, typer.Option(help="What people shall call it.")] = "",
+    config: Annotated[Path | None, typer.Option(help="A JSON file with all of the connector's settings.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change the name or the settings of an integration, from the next call on; tickets stay linked, secrets stay.
+
+    The file replaces the settings as a whole. Another account of the provider is another integration: linked tickets
+    would be looked for there, and not found.
+    """
+    from cli.errors import CommandError
+    from cli.exit_codes import ExitCode
+    from connectors.kit import integrations
+    from connectors.registry import CONNECTORS
+
+    if not name and config is None:
+        raise CommandError("nothing to change: --name or --config", ExitCode.USAGE)
+    given = _settings_of(config) if config is not None else None
+    with _database() as (connection, _, _):
+        integrations.update(connection, CONNECTORS, integration_id, name=name, config=given)
+    _print({"integration_id": integration_id, "state": "updated"}, as_json=as_json)
 
 
 @app.command()

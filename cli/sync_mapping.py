@@ -20,7 +20,9 @@ File = Annotated[Path, typer.Argument(help="A mapping: YAML as `incidents sync m
 
 
 @app.command()
-def defaults(connector: Annotated[str, typer.Argument(help="servicenow or jira.")]) -> None:
+def defaults(
+    connector: Annotated[str, typer.Argument(help="servicenow, jira, incidentio or pagerduty_records.")],
+) -> None:
     """Print the mapping that a ticket system begins with, to be edited and published."""
     from cli.errors import CommandError
     from cli.exit_codes import ExitCode
@@ -29,7 +31,9 @@ def defaults(connector: Annotated[str, typer.Argument(help="servicenow or jira."
     try:
         typer.echo(default_mapping(connector), nl=False)
     except FileNotFoundError as error:
-        raise CommandError(f"no default mapping for {connector}: servicenow or jira", ExitCode.NOT_FOUND) from error
+        raise CommandError(
+            f"no default mapping for {connector}: servicenow, jira, incidentio or pagerduty_records", ExitCode.NOT_FOUND
+        ) from error
 
 
 @app.command()

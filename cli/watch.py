@@ -20,7 +20,8 @@ subscription Board($after: String) {
   boardUpdated(after: $after) {
     cursor
     board { columns { status count incidents {
-      key title severity service assignee acknowledgedBy alertCount firingCount updatedAt } } }
+      key title severity service assignee acknowledgedBy alertCount firingCount updatedAt } }
+      sync { openConflicts waitingConflicts driftedFields ticketsFailed } }
   }
 }
 """
@@ -152,4 +153,12 @@ def render(board: dict[str, Any], url: str) -> RenderableType:
                 str(incident["updatedAt"])[11:19],
             )
         tables.append(table)
+    if any(board["sync"].values()):
+        tables.append(Text(_sync(board["sync"]), style="yellow"))
     return Group(*tables)
+
+
+def _sync(sync: dict[str, int]) -> str:
+    """How tickets in other systems stand, where not all is well."""
+    waiting = f"{sync['openConflicts']} open conflicts ({sync['waitingConflicts']} wait for a decision)"
+    return f"Tickets: {waiting}, {sync['driftedFields']} drifted fields, {sync['ticketsFailed']} failed"

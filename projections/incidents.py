@@ -12,7 +12,7 @@ from projections.base import Record, bounded
 from projections.connections import Connection
 from projections.incident_alerts import AlertEvent, AlertState, Key
 from projections.incident_rows import IncidentRow, fold, to_incident
-from projections.staging import Staging
+from projections.staging import Staging, excluded
 from streams.domain import events
 from streams.domain.catalogue import Topic
 from streams.domain.incident import Incident
@@ -62,13 +62,13 @@ class Incidents:
         self._rows = Staging(
             rows,
             incident_rows.COLUMNS,
-            f"(tenant_id, incident_id) DO UPDATE SET {_excluded(incident_rows.COLUMNS, 2)}"
+            f"(tenant_id, incident_id) DO UPDATE SET {excluded(incident_rows.COLUMNS, 2)}"
             " WHERE t.sequence < excluded.sequence",
         )
         self._states = Staging(
             states,
             incident_alerts.COLUMNS,
-            f"(tenant_id, incident_id, alert_key) DO UPDATE SET {_excluded(incident_alerts.COLUMNS, 3)}",
+            f"(tenant_id, incident_id, alert_key) DO UPDATE SET {excluded(incident_alerts.COLUMNS, 3)}",
         )
         columns = tuple(incident_alerts.COLUMNS)
         self._select_rows = _SELECT_ROWS.format(columns=", ".join(incident_rows.COLUMNS), table=rows).encode()
@@ -145,10 +145,6 @@ class Incidents:
 
 def _name(record: Record) -> Name:
     return record.envelope.tenantid, record.envelope.subject
-
-
-def _excluded(columns: Iterable[str], key_length: int) -> str:
-    return ", ".join(f"{name} = excluded.{name}" for name in tuple(columns)[key_length:])
 
 
 def _columns(rows: Iterable[tuple[Any, ...]], width: int) -> list[list[Any]]:

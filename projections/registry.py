@@ -8,6 +8,7 @@ from projections.alerts import Alerts
 from projections.base import Projection, Rebuildable
 from projections.incidents import Incidents
 from projections.outbox import Outbox, OutboxResults
+from projections.tickets import Tickets
 from projections.timeline import Timeline
 from projections.timers import Timers
 
@@ -15,6 +16,7 @@ _READ_MODELS: dict[str, Callable[[int], Rebuildable]] = {
     "timeline_entries": Timeline,
     "incidents": Incidents,
     "alerts": Alerts,
+    "tickets": Tickets,
 }
 READ_MODELS = tuple(_READ_MODELS)
 """The projections that have generations, in the order in which they write; the others belong to ``ops``."""
@@ -22,7 +24,7 @@ READ_MODELS = tuple(_READ_MODELS)
 
 def projections() -> tuple[Projection, ...]:
     """One instance of each, of its first generation."""
-    return (Timeline(), Incidents(), Alerts(), Timers(), Outbox(), OutboxResults())
+    return (Timeline(), Incidents(), Alerts(), Tickets(), Timers(), Outbox(), OutboxResults())
 
 
 def rebuildable(name: str, generation: int) -> Rebuildable:

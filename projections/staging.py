@@ -66,3 +66,8 @@ class Staging:
             copy.set_types(self._types)
             for row in rows:
                 copy.write_row(row)
+
+
+def excluded(columns: Iterable[str], key_length: int) -> str:
+    """The assignments of ``DO UPDATE SET`` that replace every column behind those of the key."""
+    return ", ".join(f"{name} = excluded.{name}" for name in tuple(columns)[key_length:])

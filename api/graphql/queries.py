@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 from datetime import datetime
+from enum import Enum
 from typing import Annotated
 
 import strawberry
 
 from api.graphql.context import Resolving
+from api.graphql.paging import After, First, page_info
+from api.graphql.tickets import TicketConflictConnection, TicketConnection, conflict_page, ticket_page
 from api.graphql.types import (
-    After,
     AlertConnection,
     Board,
-    First,
     Incident,
     IncidentConnection,
     Timeline,
     alert_page,
     board_of,
-    page_info,
     timeline_page,
 )
 from api.problems import Problem
+from api.tickets import incident_id_of
 from policy.decision import Action
 from projections.queries.alerts import AlertFilter
 from projections.queries.incidents import IncidentFilter
+from projections.queries.tickets import ConflictFilter, ConflictState, TicketFilter
 
 AsOf = Annotated[
     datetime | None,
@@ -56,6 +58,39 @@ class IncidentFilterInput:
     text: str = strawberry.field(default="", description="searched in title and description")
     firing: bool | None = None
     include_merged: bool = False
+
+
+@strawberry.input(description="Which tickets")
+class TicketFilterInput:
+    """Conditions that all must hold; empty ones hold always."""
+
+    incident_id: str = strawberry.field(default="", description="id or number")
+    integration_id: str = ""
+    connector: str = ""
+    state: list[str] = strawberry.field(default_factory=list)
+    in_step: bool | None = strawberry.field(default=None, description="both sides say the same, nothing is under way")
+    apart: bool | None = strawberry.field(default=None, description="with open conflicts or drifted fields")
+
+
+@strawberry.enum(description="Open conflicts, those of them that somebody has to decide, or those that ended")
+class TicketConflictState(Enum):
+    """Its values are ``ConflictState``'s."""
+
+    OPEN = "open"
+    WAITING = "waiting"
+    ENDED = "ended"
+
+
+@strawberry.input(description="Which conflicts of tickets")
+class TicketConflictFilterInput:
+    """Conditions that all must hold; empty ones hold always."""
+
+    incident_id: str = strawberry.field(default="", description="id or number")
+    integration_id: str = ""
+    ticket_id: str = ""
+    field: str = strawberry.field(default="", description="ours")
+    policy: str = ""
+    state: TicketConflictState | None = None
 
 
 @strawberry.type
@@ -144,3 +179,46 @@ class Query:
         """The board."""
         principal = await info.context.ask(Action.READ_BOARD)
         return board_of(await info.context.api.reads.board(principal.tenant_id))
+
+    @strawberry.field(description="Tickets in other systems, those that were linked last first")
+    async def tickets(
+        self,
+        info: Resolving,
+        filter: TicketFilterInput | None = None,  # noqa: A002  the argument's usual name
+        first: First = 50,
+        after: After = None,
+    ) -> TicketConnection:
+        """A page of tickets."""
+        principal = await info.context.ask(Action.READ_TIMELINE)
+        chosen, reads = filter or TicketFilterInput(), info.context.api.reads
+        wanted = TicketFilter(
+            incident_id=await incident_id_of(reads, principal.tenant_id, chosen.incident_id),
+            integration_id=chosen.integration_id,
+            connector=chosen.connector,
+            state=tuple(chosen.state),
+            in_step=chosen.in_step,
+            apart=chosen.apart,
+        )
+        return ticket_page(*await reads.tickets(principal.tenant_id, wanted, after=after, limit=first))
+
+    @strawberry.field(description="Conflicts of tickets, newest first")
+    async def ticket_conflicts(
+        self,
+        info: Resolving,
+        filter: TicketConflictFilterInput | None = None,  # noqa: A002  the argument's usual name
+        first: First = 50,
+        after: After = None,
+    ) -> TicketConflictConnection:
+        """A page of conflicts, open and ended ones."""
+        principal = await info.context.ask(Action.READ_TIMELINE)
+        chosen, reads = filter or TicketConflictFilterInput(), info.context.api.reads
+        state: ConflictState | None = chosen.state.value if chosen.state else None
+        wanted = ConflictFilter(
+            incident_id=await incident_id_of(reads, principal.tenant_id, chosen.incident_id),
+            integration_id=chosen.integration_id,
+            ticket_id=chosen.ticket_id,
+            field=chosen.field,
+            policy=chosen.policy,
+            state=state,
+        )
+        return conflict_page(*await reads.conflicts(principal.tenant_id, wanted, after=after, limit=first))

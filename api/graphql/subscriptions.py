@@ -130,6 +130,6 @@ class Subscription:
             async for item in stream:
                 if is_first or isinstance(item, Reset) or item.events:
                     is_first = False
-                    columns = await info.context.api.reads.board(principal.tenant_id)
-                    yield BoardUpdate(cursor=str(item.cursor), board=board_of(columns))
+                    board = await info.context.api.reads.board(principal.tenant_id)
+                    yield BoardUpdate(cursor=str(item.cursor), board=board_of(board))
                     await asyncio.sleep(_BOARD_PAUSE_S)

@@ -4,30 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
 import strawberry
 from strawberry.scalars import JSON
 
 from api.graphql.context import Resolving
-from api.graphql.tickets import Ticket
+from api.graphql.paging import After, First, PageInfo, page_info
+from api.graphql.tickets import SyncSummary, Ticket
 from api.live.events import RecordedEvent
 from api.tickets import tickets_of
 from policy.decision import Action
 from projections.incident_rows import IncidentRow
+from projections.queries import board as board_queries
 from projections.queries.alerts import AlertFilter, AlertRow
-from projections.queries.board import Column as BoardColumn
-
-First = Annotated[int, strawberry.argument(description="how many, from 1 to 200")]
-After = Annotated[str | None, strawberry.argument(description="a cursor from an earlier answer")]
-
-
-@strawberry.type(description="Where a page ends, and whether there is more")
-class PageInfo:
-    """Cursor connections, as Relay names them."""
-
-    end_cursor: str | None
-    has_next_page: bool
 
 
 @strawberry.type(description="One event of the record")
@@ -213,11 +203,7 @@ class Board:
     """A column for each status that has incidents, the worst first; merged ones are left out."""
 
     columns: list[Column]
-
-
-def page_info(cursor: str | None) -> PageInfo:
-    """Where a page ends; there is more exactly when there is a cursor."""
-    return PageInfo(end_cursor=cursor, has_next_page=cursor is not None)
+    sync: SyncSummary = strawberry.field(description="how the tickets in other systems stand")
 
 
 def timeline_page(events: Sequence[RecordedEvent], cursor: str | None) -> Timeline:
@@ -230,11 +216,12 @@ def alert_page(rows: Sequence[AlertRow], cursor: str | None) -> AlertConnection:
     return AlertConnection(nodes=[Alert.of(row) for row in rows], page_info=page_info(cursor))
 
 
-def board_of(columns: Sequence[BoardColumn]) -> Board:
+def board_of(board: board_queries.Board) -> Board:
     """The board."""
     return Board(
         columns=[
             Column(status=column.status, count=column.count, incidents=[Incident.of(row) for row in column.cards])
-            for column in columns
-        ]
+            for column in board.columns
+        ],
+        sync=SyncSummary.of(board.sync),
     )

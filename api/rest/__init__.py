@@ -9,9 +9,11 @@ from api.rest import (
     connectors,
     health,
     incidents,
+    integrations,
     operations,
     rules,
     streams,
+    sync,
     tickets,
     tokens,
 )
@@ -24,8 +26,10 @@ ROUTERS = (
     streams.router,
     operations.router,
     connectors.router,
+    integrations.router,
     configuration.router,
     rules.router,
     tickets.router,
+    sync.router,
     tokens.router,
 )

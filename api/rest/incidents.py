@@ -149,5 +149,5 @@ async def incident_alerts(
 
 @router.get("/board", summary="The incidents by status, the worst first")
 async def board(principal: BoardReader, api: Parts) -> Response:
-    """For each status how many there are, and the newest of them."""
+    """For each status how many there are, and the newest of them; and how their tickets in other systems stand."""
     return json_response(board_view(await api.reads.board(principal.tenant_id)))

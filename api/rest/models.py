@@ -82,6 +82,12 @@ class MappingInput(Input):
     mapping: dict[str, Any]
 
 
+class PreviewInput(MappingInput):
+    """A mapping, and a record of the ticket system: its raw values by external field."""
+
+    record: dict[str, Text] = Field(max_length=500, examples=[{"state": "6", "urgency": "1"}])
+
+
 class MergeInput(Input):
     """The incident to fold this one into: its id or number."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path
@@ -12,13 +11,14 @@ from api.body import StrictRoute
 from api.dependencies import IdempotencyKey, Parts, allowed
 from api.problems import Problem
 from api.rest.actions import Writing
-from api.rest.models import LinkTicketInput, MappingInput, ResolveConflictInput
+from api.rest.incidents import AsOf, found
+from api.rest.models import LinkTicketInput, MappingInput, PreviewInput, ResolveConflictInput
 from api.rest.openapi import ERRORS, WRITE_ANSWERS
 from api.rest.outcome import carry_out
 from api.rest.responses import json_response
-from api.tickets import tickets_of
+from api.tickets import ticket_view, tickets_of
 from policy.decision import Action, Principal
-from streams.agents.mapping_files import BadMapping, from_document
+from streams.agents.mapping_files import BadMapping, MappingFile, from_document, lint, preview
 from streams.domain import ticket_commands
 
 router = APIRouter(route_class=StrictRoute, prefix="/api/v1", tags=["tickets"])
@@ -29,10 +29,11 @@ Id = Annotated[str, Path(pattern=r"^[0-9A-Za-z_-]{1,100}$")]
 
 
 @router.get("/incidents/{incident_id}/tickets", summary="Tickets of an incident", responses=ERRORS)
-async def list_tickets(principal: Reader, api: Parts, incident_id: str) -> Response:
+async def list_tickets(principal: Reader, api: Parts, incident_id: str, as_of: AsOf = None) -> Response:
     """Each ticket with what both sides agreed on last, and the open conflicts of its fields."""
-    found = await tickets_of(api.reads, principal.tenant_id, incident_id)
-    return json_response({"items": [asdict(ticket) for ticket in found]})
+    row = await found(api, principal, incident_id, as_of)
+    tickets = await tickets_of(api.reads, principal.tenant_id, row.incident_id, as_of)
+    return json_response({"items": [ticket_view(ticket) for ticket in tickets]})
 
 
 @router.post("/incidents/{incident_id}/tickets", summary="Link a ticket, or have one made", responses=WRITE_ANSWERS)
@@ -74,8 +75,20 @@ async def set_mapping(
     principal: Configurer, api: Parts, integration_id: Id, body: MappingInput, idempotency_key: IdempotencyKey = ""
 ) -> Response:
     """The document is a mapping file as JSON; what is wrong with it is answered 422, every problem at once."""
+    command = _mapping(body.mapping).command(integration_id, principal.actor)
+    return await carry_out(api, principal, command, key=idempotency_key, traceparent="")
+
+
+@router.post("/sync/mapping/preview", summary="Try a mapping on a real record", responses=ERRORS)
+async def preview_mapping(principal: Reader, body: PreviewInput) -> Response:
+    """What each mapped field of the record would mean for an incident, and what the mapping cannot do."""
+    del principal
+    mapping = _mapping(body.mapping).mapping
+    return json_response({"fields": preview(mapping, body.record), "warnings": lint(mapping)})
+
+
+def _mapping(document: object) -> MappingFile:
     try:
-        command = from_document(body.mapping).command(integration_id, principal.actor)
+        return from_document(document)
     except BadMapping as error:
         raise Problem(422, "invalid-mapping", "The mapping cannot be used", "; ".join(error.problems)) from error
-    return await carry_out(api, principal, command, key=idempotency_key, traceparent="")

@@ -152,6 +152,40 @@ def rotate(
     return new
 
 
+def update(
+    connection: Connection,
+    connectors: Mapping[str, Connector],
+    integration_id: str,
+    *,
+    name: str = "",
+    config: Mapping[str, Any] | None = None,
+) -> None:
+    """Give an integration another name or configuration, which counts from the next call on; secrets stay.
+
+    Raises ``IntegrationRefused`` for an unknown or disabled integration, and for a configuration that is wrong.
+    """
+    with connection.transaction():
+        row = connection.execute(
+            "SELECT connector FROM ops.integrations WHERE integration_id = %s AND disabled_at IS NULL FOR UPDATE",
+            (integration_id,),
+        ).fetchone()
+        if row is None:
+            raise IntegrationRefused(f"no active integration {integration_id}")
+        if config is not None and (wrong := connectors[row["connector"]].check_config(config)):
+            raise IntegrationRefused(f"{row['connector']}: {wrong}")
+        connection.execute(UPDATE, update_values(integration_id, name, config))
+
+
+UPDATE = """
+UPDATE ops.integrations SET name = coalesce(%s, name), config = coalesce(%s, config) WHERE integration_id = %s
+"""
+
+
+def update_values(integration_id: str, name: str, config: Mapping[str, Any] | None) -> tuple[Any, ...]:
+    """The values of ``UPDATE``; an empty name and no configuration leave what is there."""
+    return name[:_MAX_NAME_CHARACTERS] or None, Jsonb(dict(config)) if config is not None else None, integration_id
+
+
 def disable(connection: Connection, integration_id: str) -> None:
     """Close an integration at once: its webhooks answer 404, its pending intents fail. Raises as ``rotate``."""
     with connection.transaction():

@@ -8,10 +8,9 @@ from connectors.kit.contract import Integration
 from connectors.kit.http import Answer, ProviderHttp, classify
 from connectors.kit.outcome import LookUp, NotFound, Outcome, PermanentFailure, TransientFailure, Unknown
 from connectors.pagerduty import outbound
-from connectors.pagerduty.config import HOSTS, PagerDutyConfig
+from connectors.pagerduty.config import PagerDutyConfig
+from connectors.pagerduty.requests import authorized
 from streams.domain.outputs import Intent
-
-_ACCEPT = "application/vnd.pagerduty+json;version=2"
 
 
 class PagerDutySends:
@@ -47,10 +46,6 @@ async def _call(
     http: ProviderHttp, integration: Integration, request: outbound.Request
 ) -> Answer | TransientFailure | PermanentFailure:
     config = PagerDutyConfig.model_validate(dict(integration.config))
-    tokens = integration.valid("api_token", int(time.time() * 1000))
-    if not tokens:
-        return PermanentFailure("the integration has no api_token")
-    headers = {"Accept": _ACCEPT, "Authorization": f"Token token={tokens[-1]}"}
-    if config.from_email:
-        headers["From"] = config.from_email
-    return await http.call(request.method, config.api_url, request.path, HOSTS, headers, request.body)
+    return await authorized(
+        http, integration, config.api_url, config.from_email, request.method, request.path, request.body
+    )

@@ -22,6 +22,18 @@ class PagerDutyConfig(BaseModel):
     from_email: str = Field("", description="of a PagerDuty user; account-level API keys need it")
 
 
+class RecordsConfig(PagerDutyConfig):
+    """Of linked records: ``service_id`` is where incidents are made, ``user_id`` the user whose changes are ours."""
+
+    service_id: str = Field(pattern=r"^[0-9A-Z]{1,64}$")
+    user_id: str = Field("", max_length=64, description="of the user behind from_email, or behind a user's own key")
+
+
+def check_records(config: Mapping[str, Any]) -> str:
+    """As ``check``, for linked records."""
+    return problems(RecordsConfig, config, HOSTS, "api_url")
+
+
 def check(config: Mapping[str, Any]) -> str:
     """What is wrong with a configuration, or empty; whether loopback is allowed is seen when it is called."""
     return problems(PagerDutyConfig, config, HOSTS, "api_url")

@@ -15,7 +15,7 @@ from typing import Any, Final
 from connectors.kit import limits
 from connectors.kit.contract import Delivery, Integration, Message
 from connectors.kit.intake import as_object, digest, in_range, ingested_message, misunderstood, signal_message
-from connectors.kit.markers import has_marker
+from connectors.kit.markers import has_marker, is_ticket_marker
 from connectors.pagerduty import signature
 from streams.domain.envelope import milliseconds
 from streams.domain.signals import Signal, SignalStatus
@@ -49,7 +49,7 @@ class PagerDutyReceives:
         delivery_id = limits.identity(event.get("id")) or digest(integration.source, delivery.body)
         data = as_object(event.get("data"))
         status = _SIGNALS.get(kind)
-        if status is None:
+        if status is None or is_ticket_marker(limits.identity(data.get("incident_key"))):  # a record that we made
             return [_ingested(integration, delivery_id, kind, event, data, delivery.body)]
         external_id = limits.identity(data.get("id"))
         if not external_id:

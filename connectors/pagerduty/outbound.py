@@ -17,7 +17,7 @@ ACTIONS = frozenset({"acknowledge", "resolve", "note"})
 ALREADY_RESOLVED = 1001
 ALREADY_ACKNOWLEDGED = 1002
 RATE_LIMITED = 2020
-_SUCCESS = frozenset({ALREADY_RESOLVED, ALREADY_ACKNOWLEDGED})
+ALREADY = frozenset({ALREADY_RESOLVED, ALREADY_ACKNOWLEDGED})
 _NOTE_CHARACTERS = 20_000
 
 
@@ -75,17 +75,22 @@ def read(answer: Answer, intent: Intent, now: float) -> Outcome:
     if answer.succeeded:
         return Ok(_reference(answer.json(), intent))
     codes = error_codes(answer.json())
-    if codes & _SUCCESS:
+    if codes & ALREADY:
         return Ok(intent.external_id, "already so")
     failure = classify(answer, now)
     if RATE_LIMITED in codes:
-        return TransientFailure("rate limited", retry_after(answer.headers, now, throttled=True), throttled=True)
+        return throttled(answer, now)
     if not codes:
         return failure
     reason = f"{failure.reason}, error {min(codes)}"
     if isinstance(failure, TransientFailure):
         return TransientFailure(reason, failure.retry_after_s, failure.throttled)
     return PermanentFailure(reason)
+
+
+def throttled(answer: Answer, now: float) -> TransientFailure:
+    """The rate limit, with the wait that it asks for."""
+    return TransientFailure("rate limited", retry_after(answer.headers, now, throttled=True), throttled=True)
 
 
 def error_codes(document: Any) -> set[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
@@ -19,6 +20,7 @@ from connectors.servicenow.config import ServiceNowConfig
 from connectors.servicenow.records import ticket_of
 
 CANCELED = "8"
+_SYS_ID = re.compile(r"[0-9a-f]{32}")
 _SHOWN_AS = "Incidents"
 
 
@@ -54,9 +56,16 @@ class ServiceNowTickets:
     async def read(
         self, http: ProviderHttp, integration: Integration, external_id: str
     ) -> Ticket | Gone | TransientFailure | PermanentFailure:
-        """The record now."""
+        """The record now, by ``sys_id`` or by number."""
         at = self._instance(http, integration)
-        return _ticket(at.config, await at.call("GET", queries.record(at.config, external_id)))
+        if _SYS_ID.fullmatch(external_id):
+            return _ticket(at.config, await at.call("GET", queries.record(at.config, external_id)))
+        answer = await at.call("GET", queries.with_number(at.config, external_id.upper()))
+        if not isinstance(answer, Answer):
+            return answer
+        found = [ticket_of(at.config, as_object(one)) for one in polling.rows(answer)]
+        known = next((one for one in found if one is not None and one.external_key == external_id.upper()), None)
+        return known or Gone(f"no record has the number {external_id[:40]}")
 
     async def write(
         self, http: ProviderHttp, integration: Integration, external_id: str, changes: Mapping[str, str]

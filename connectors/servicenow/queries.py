@@ -37,6 +37,12 @@ def with_marker(config: ServiceNowConfig, marker: str) -> str:
     return f"{INCIDENT}?{urlencode({**_shape(config), 'sysparm_query': query, 'sysparm_limit': '10'})}"
 
 
+def with_number(config: ServiceNowConfig, number: str) -> str:
+    """The record that people call so."""
+    query = {"sysparm_query": f"number={_value(number)}", "sysparm_limit": "1"}
+    return f"{INCIDENT}?{urlencode({**_shape(config), **query})}"
+
+
 def changed(config: ServiceNowConfig, cursor: Cursor, limit: int) -> str:
     """Records with a marker that changed after the cursor: a keyset by time of change and id."""
     marked, at = f"correlation_idSTARTSWITH{TICKET_MARK}", raw_time(cursor.updated_at)

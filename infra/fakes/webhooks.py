@@ -13,8 +13,8 @@ import httpx
 
 from infra.fakes.store import Store
 
-Sign = Callable[[bytes, str], Mapping[str, str]]
-"""Body and secret to the headers of a delivery."""
+Sign = Callable[[bytes, str, Mapping[str, str]], Mapping[str, str]]
+"""Body, secret and the headers that it has already, to further headers of a delivery."""
 
 _OK = range(200, 300)
 _KIND, _ID = "webhook", "target"
@@ -69,7 +69,7 @@ class Webhooks:
         async with httpx.AsyncClient(timeout=10.0, trust_env=False) as client:
             for pause_s in (delay_s, *self._retry_s):
                 await asyncio.sleep(pause_s)
-                sent = {"Content-Type": "application/json", **headers, **self._sign(body, secret)}
+                sent = {"Content-Type": "application/json", **headers, **self._sign(body, secret, headers)}
                 try:
                     answer = await client.post(url, content=body, headers=sent)
                 except httpx.RequestError:

@@ -12,6 +12,7 @@ from pathlib import Path
 from infra.local.settings import StackSettings
 from infra.torture import mending
 from infra.torture.checks import CHECKS
+from infra.torture.children import KINDS
 from infra.torture.evidence import Finding, collect
 from infra.torture.ledger import Ledger
 from infra.torture.mending import NotReplayed
@@ -72,6 +73,8 @@ async def _play(world: World, plan: Plan, outcome: Outcome, report: Report) -> N
                         await go_through(world, probes, plan, outcome, report)
                     stage = Stage(world, sender, reader, probes, report, plan.minutes, plan.previous)
                     for name in plan.scenarios:
+                        for kind in KINDS:  # what the one before has ended is back
+                            await probes.ready(kind)
                         report(f"scenario {name}")
                         outcome.findings.append(await SCENARIOS[name](stage))
             report("waiting until all is quiet")

@@ -188,6 +188,61 @@ topic_partition integer NOT NULL
 topic_offset bigint NOT NULL
 family jsonb NOT NULL DEFAULT '[]'::jsonb
 
+-- table read_data.ticket_conflicts_g1, row security forced
+tenant_id text NOT NULL
+conflict_id text NOT NULL
+ticket_id text NOT NULL
+connector text NOT NULL
+integration_id text NOT NULL
+field text NOT NULL
+external_field text NOT NULL
+kind text NOT NULL
+owner text NOT NULL
+policy text NOT NULL
+mapping_version bigint NOT NULL
+result text NOT NULL
+ours text NOT NULL
+theirs text NOT NULL
+base_ours text NOT NULL
+base_theirs text NOT NULL
+base_known boolean NOT NULL
+updated_by text NOT NULL
+explanation text NOT NULL
+since timestamp with time zone NOT NULL
+ended_at timestamp with time zone
+ended text NOT NULL
+value text NOT NULL
+ended_by text NOT NULL
+
+-- table read_data.tickets_g1, row security forced
+tenant_id text NOT NULL
+ticket_id text NOT NULL
+incident_id text NOT NULL
+connector text NOT NULL
+integration_id text NOT NULL
+external_id text NOT NULL
+external_key text NOT NULL
+url text NOT NULL
+state text NOT NULL
+in_step boolean NOT NULL
+mapping_version bigint NOT NULL
+version bigint NOT NULL
+under_way text NOT NULL
+last_action text NOT NULL
+last_result text NOT NULL
+last_failure text NOT NULL
+last_at timestamp with time zone
+checked_at timestamp with time zone
+since timestamp with time zone NOT NULL
+open_conflicts bigint NOT NULL
+waiting_conflicts bigint NOT NULL
+drifted_fields bigint NOT NULL
+fields jsonb NOT NULL
+tenantsequence bigint NOT NULL
+event_id text NOT NULL
+topic_partition integer NOT NULL
+topic_offset bigint NOT NULL
+
 -- table read_data.timeline_entries_g1, row security forced
 tenant_id text NOT NULL
 incident_id text NOT NULL
@@ -290,6 +345,63 @@ topic_offset bigint NOT NULL
     topic_offset,
     family
    FROM read_data.incidents_g1;
+
+-- view read.ticket_conflicts {security_invoker=true}
+ SELECT tenant_id,
+    conflict_id,
+    ticket_id,
+    connector,
+    integration_id,
+    field,
+    external_field,
+    kind,
+    owner,
+    policy,
+    mapping_version,
+    result,
+    ours,
+    theirs,
+    base_ours,
+    base_theirs,
+    base_known,
+    updated_by,
+    explanation,
+    since,
+    ended_at,
+    ended,
+    value,
+    ended_by
+   FROM read_data.ticket_conflicts_g1;
+
+-- view read.tickets {security_invoker=true}
+ SELECT tenant_id,
+    ticket_id,
+    incident_id,
+    connector,
+    integration_id,
+    external_id,
+    external_key,
+    url,
+    state,
+    in_step,
+    mapping_version,
+    version,
+    under_way,
+    last_action,
+    last_result,
+    last_failure,
+    last_at,
+    checked_at,
+    since,
+    open_conflicts,
+    waiting_conflicts,
+    drifted_fields,
+    fields,
+    tenantsequence,
+    event_id,
+    topic_partition,
+    topic_offset
+   FROM read_data.tickets_g1;
 
 -- view read.timeline_entries {security_invoker=true}
  SELECT tenant_id,
@@ -395,6 +507,20 @@ topic_offset bigint NOT NULL
 
 -- constraint incidents_g1_tenant_id_number_key on read_data.incidents_g1: UNIQUE (tenant_id, number)
 
+-- constraint ticket_conflicts_g1_ended_check on read_data.ticket_conflicts_g1: CHECK ((ended = ANY (ARRAY[''::text, 'ours'::text, 'theirs'::text, 'value'::text, 'agreement'::text, 'unlinked'::text])))
+
+-- constraint ticket_conflicts_g1_pkey on read_data.ticket_conflicts_g1: PRIMARY KEY (tenant_id, conflict_id)
+
+-- constraint ticket_conflicts_g1_result_check on read_data.ticket_conflicts_g1: CHECK ((result = ANY (ARRAY['ours'::text, 'theirs'::text, 'kept'::text, 'waiting'::text])))
+
+-- constraint ticket_conflicts_g1_tenant_id_check on read_data.ticket_conflicts_g1: CHECK ((tenant_id <> ''::text))
+
+-- constraint tickets_g1_pkey on read_data.tickets_g1: PRIMARY KEY (tenant_id, ticket_id)
+
+-- constraint tickets_g1_state_check on read_data.tickets_g1: CHECK ((state = ANY (ARRAY['creating'::text, 'linking'::text, 'linked'::text, 'failed'::text, 'gone'::text, 'unlinked'::text, 'archived'::text])))
+
+-- constraint tickets_g1_tenant_id_check on read_data.tickets_g1: CHECK ((tenant_id <> ''::text))
+
 -- constraint timeline_entries_g1_pkey on read_data.timeline_entries_g1: PRIMARY KEY (tenant_id, tenantsequence)
 
 -- constraint timeline_entries_g1_tenant_id_check on read_data.timeline_entries_g1: CHECK ((tenant_id <> ''::text))
@@ -467,6 +593,22 @@ CREATE UNIQUE INDEX incidents_g1_tenant_id_number_key ON read_data.incidents_g1 
 
 CREATE INDEX incidents_g1_updated ON read_data.incidents_g1 USING btree (tenant_id, updated_at);
 
+CREATE INDEX ticket_conflicts_g1_open ON read_data.ticket_conflicts_g1 USING btree (tenant_id, since DESC, conflict_id DESC) WHERE (ended = ''::text);
+
+CREATE UNIQUE INDEX ticket_conflicts_g1_pkey ON read_data.ticket_conflicts_g1 USING btree (tenant_id, conflict_id);
+
+CREATE INDEX ticket_conflicts_g1_since ON read_data.ticket_conflicts_g1 USING btree (tenant_id, since DESC, conflict_id DESC);
+
+CREATE INDEX ticket_conflicts_g1_ticket ON read_data.ticket_conflicts_g1 USING btree (tenant_id, ticket_id);
+
+CREATE INDEX tickets_g1_apart ON read_data.tickets_g1 USING btree (tenant_id) WHERE ((open_conflicts > 0) OR (drifted_fields > 0) OR (state = ANY (ARRAY['failed'::text, 'gone'::text])));
+
+CREATE INDEX tickets_g1_incident ON read_data.tickets_g1 USING btree (tenant_id, incident_id);
+
+CREATE UNIQUE INDEX tickets_g1_pkey ON read_data.tickets_g1 USING btree (tenant_id, ticket_id);
+
+CREATE INDEX tickets_g1_since ON read_data.tickets_g1 USING btree (tenant_id, since DESC, ticket_id DESC);
+
 CREATE INDEX timeline_entries_g1_configured ON read_data.timeline_entries_g1 USING btree (tenant_id, tenantsequence) WHERE (type = 'com.incidents.configured.v1'::text);
 
 CREATE UNIQUE INDEX timeline_entries_g1_pkey ON read_data.timeline_entries_g1 USING btree (tenant_id, tenantsequence);
@@ -496,6 +638,10 @@ CREATE UNIQUE INDEX timeline_entries_g1_tenant_id_incident_id_sequence_key ON re
 -- policy tenant on read_data.incident_alerts_g1 to {public}: using (tenant_id = current_setting('incidents.tenant'::text, true)) check (tenant_id = current_setting('incidents.tenant'::text, true))
 
 -- policy tenant on read_data.incidents_g1 to {public}: using (tenant_id = current_setting('incidents.tenant'::text, true)) check (tenant_id = current_setting('incidents.tenant'::text, true))
+
+-- policy tenant on read_data.ticket_conflicts_g1 to {public}: using (tenant_id = current_setting('incidents.tenant'::text, true)) check (tenant_id = current_setting('incidents.tenant'::text, true))
+
+-- policy tenant on read_data.tickets_g1 to {public}: using (tenant_id = current_setting('incidents.tenant'::text, true)) check (tenant_id = current_setting('incidents.tenant'::text, true))
 
 -- policy tenant on read_data.timeline_entries_g1 to {public}: using (tenant_id = current_setting('incidents.tenant'::text, true)) check (tenant_id = current_setting('incidents.tenant'::text, true))
 
@@ -602,6 +748,14 @@ CREATE TRIGGER notify AFTER INSERT OR DELETE OR UPDATE ON ops.integrations FOR E
 
 -- SELECT on read.incidents to incidents_projector
 
+-- SELECT on read.ticket_conflicts to incidents_api
+
+-- SELECT on read.ticket_conflicts to incidents_projector
+
+-- SELECT on read.tickets to incidents_api
+
+-- SELECT on read.tickets to incidents_projector
+
 -- SELECT on read.timeline_entries to incidents_api
 
 -- SELECT on read.timeline_entries to incidents_projector
@@ -617,6 +771,14 @@ CREATE TRIGGER notify AFTER INSERT OR DELETE OR UPDATE ON ops.integrations FOR E
 -- SELECT on read_data.incidents_g1 to incidents_api
 
 -- DELETE, INSERT, SELECT, UPDATE on read_data.incidents_g1 to incidents_projector
+
+-- SELECT on read_data.ticket_conflicts_g1 to incidents_api
+
+-- DELETE, INSERT, SELECT, UPDATE on read_data.ticket_conflicts_g1 to incidents_projector
+
+-- SELECT on read_data.tickets_g1 to incidents_api
+
+-- DELETE, INSERT, SELECT, UPDATE on read_data.tickets_g1 to incidents_projector
 
 -- SELECT on read_data.timeline_entries_g1 to incidents_api
 

@@ -12,6 +12,7 @@ from psycopg.rows import class_row
 from projections.connections import AsyncConnection
 from projections.incident_rows import IncidentRow
 from projections.queries.incidents import COLUMNS
+from projections.queries.tickets import SyncSummary, summary
 
 ENDED = ("closed", "canceled")
 """Statuses of incidents that nobody works on any more."""
@@ -24,6 +25,14 @@ class Column:
     status: str
     count: int
     cards: Sequence[IncidentRow]
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """The columns, and how tickets in other systems stand."""
+
+    columns: Sequence[Column]
+    sync: SyncSummary
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +63,7 @@ GROUP BY service ORDER BY worst_severity, incidents DESC, service LIMIT %s
 """
 
 
-async def board(connection: AsyncConnection, per_column_limit: int = 20) -> Sequence[Column]:
+async def board(connection: AsyncConnection, per_column_limit: int = 20) -> Board:
     """A column for each status that has incidents, in alphabetical order, merged ones left out.
 
     Cards are ordered by severity, then the newest first.
@@ -63,7 +72,8 @@ async def board(connection: AsyncConnection, per_column_limit: int = 20) -> Sequ
     async with connection.cursor(row_factory=class_row(IncidentRow)) as cursor:
         await cursor.execute(_CARDS, [[status for status, _ in counts], per_column_limit])
         cards = await cursor.fetchall()
-    return [Column(status, count, [card for card in cards if card.status == status]) for status, count in counts]
+    columns = [Column(status, count, [card for card in cards if card.status == status]) for status, count in counts]
+    return Board(columns, await summary(connection))
 
 
 async def services(connection: AsyncConnection, limit: int = 100) -> Sequence[ServiceSummary]:

@@ -26,6 +26,9 @@ OURS: Mapping[str, tuple[str, ...]] = {
 
 _COMPUTED = {"servicenow": {"priority": "is computed from impact and urgency: what is written to it is ignored"}}
 
+_NO_NOTES = frozenset({"incidentio"})
+"""Systems whose API takes no notes."""
+
 
 class BadMapping(IncidentsError):  # noqa: N818
     """A mapping file cannot be used; ``problems`` are lines for people."""
@@ -56,6 +59,8 @@ def parse(text: str) -> MappingFile:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise BadMapping([f"line {line}: {error.problem}"]) from error
+    except yaml.YAMLError as error:
+        raise BadMapping([str(error)]) from error
     return from_document(document)
 
 
@@ -116,7 +121,10 @@ def _unknown_values(fields: tuple[FieldMapping, ...]) -> Iterator[str]:
 
 def lint(mapping: TicketMapping) -> list[str]:
     """Warnings: what a mapping cannot do, each with its consequence."""
-    return [warning for one in mapping.fields for warning in _warnings(mapping.connector, one)]
+    found = [warning for one in mapping.fields for warning in _warnings(mapping.connector, one)]
+    if mapping.connector in _NO_NOTES and mapping.comments in {"both", "out"}:
+        found.append(f"comments: {mapping.connector} takes no notes: each of ours is recorded as one that failed")
+    return found
 
 
 def _warnings(connector: str, one: FieldMapping) -> Iterator[str]:

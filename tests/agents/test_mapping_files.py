@@ -15,7 +15,7 @@ servicenow:
 """
 
 
-@pytest.mark.parametrize("connector", ["servicenow", "jira"])
+@pytest.mark.parametrize("connector", ["servicenow", "jira", "incidentio", "pagerduty_records"])
 def test_the_defaults_can_be_used(connector: str) -> None:
     found = parse(default_mapping(connector))
     assert found.mapping.connector == connector
@@ -33,6 +33,19 @@ def test_each_warning_names_its_consequence() -> None:
     warnings = lint(parse(MINIMAL).mapping)
     assert any("'6' stands for mitigated and resolved" in one and "conflict is shown" in one for one in warnings)
     assert any("'canceled' is not mapped" in one and "keeps its value" in one for one in warnings)
+
+
+def test_comments_that_nobody_takes_are_warned_of() -> None:
+    text = default_mapping("incidentio")
+    assert not any("takes no notes" in one for one in lint(parse(text).mapping))
+    warnings = lint(parse(text.replace("comments: in", "comments: both")).mapping)
+    assert any("incidentio takes no notes" in one for one in warnings)
+
+
+def test_a_file_that_is_no_yaml_is_refused_with_the_reason() -> None:
+    for text in ("a: [", "\x07: x"):
+        with pytest.raises(BadMapping):
+            parse(text)
 
 
 def test_a_computed_field_is_warned_of() -> None:

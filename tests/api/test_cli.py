@@ -6,9 +6,11 @@ import json
 import os
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from cli.watch import render
 from tests.api.conftest import DEADLINE_S, Running
@@ -88,7 +90,16 @@ def test_watch_shows_the_board_over_the_subscription(running: Running) -> None:
     assert update["board"]["columns"][0]["incidents"][0]["key"] == "INC-1"
     shown = incidents(running, "watch", "--updates", "1", token=token)
     assert b"watched [bold]as is[/bold]" in shown.stdout
-    assert render(update["board"], "http://here")
+    assert update["board"]["sync"] == dict.fromkeys(
+        ("openConflicts", "waitingConflicts", "driftedFields", "ticketsFailed"), 0
+    )
+    apart = {**update["board"], "sync": {**update["board"]["sync"], "openConflicts": 2, "waitingConflicts": 1}}
+    with Console(width=120, record=True, file=StringIO()) as console:
+        for board in (update["board"], apart):
+            console.print(render(board, "http://here"))
+    text = console.export_text()
+    assert text.count("Tickets:") == 1
+    assert "2 open conflicts (1 wait for a decision), 0 drifted fields, 0 failed" in text
     assert incidents(running, "watch", "--updates", "1", token="inc_wrong").returncode == 6
 
 

@@ -32,6 +32,8 @@ BODIES = {
     "/api/v1/incidents/{incident_id}/tickets": {"integration_id": "i"},
     "/api/v1/incidents/{incident_id}/tickets/{ticket_id}/resolution": {"external_field": "state", "side": "ours"},
     "/api/v1/integrations/{integration_id}/mapping": {"mapping": {}},
+    "/api/v1/integrations/{integration_id}": {"name": "x"},
+    "/api/v1/sync/mapping/preview": {"mapping": {}, "record": {}},
     "/api/v1/alerts/lookup": {"items": [{"source": "s", "id": "i"}]},
     "/api/v1/subscriptions/{subscription_id}": {"connector": "c", "integration_id": "i", "actions": {}},
     "/api/v1/preferences": {},

@@ -72,7 +72,7 @@ def write(kafka: KafkaSettings, partition: int, key: bytes, value: bytes | None)
 def test_damage_of_a_read_model_shows_in_its_digest(kafka: KafkaSettings, database: DatabaseSettings) -> None:
     with psycopg.connect(database.url.get_secret_value(), autocommit=True) as rows:
         rows.execute("DELETE FROM ops.projection_checkpoints")
-        for name in ("timeline_entries", "incidents", "incident_alerts", "alerts"):
+        for name in ("timeline_entries", "incidents", "incident_alerts", "alerts", "tickets", "ticket_conflicts"):
             rows.execute(f"TRUNCATE read_data.{name}_g1".encode())
         whole(kafka, database)
         with rebuild.alone(database) as owner:

@@ -9,6 +9,7 @@ from typing import Any
 
 from connectors.kit.contract import Delivery, Integration, Secret
 from infra.fakes.alertmanager import deliveries as alertmanager
+from infra.fakes.incidentio import webhook as incidentio
 from infra.fakes.jira import webhook as jira
 from infra.fakes.pagerduty import deliveries as pagerduty
 from infra.fakes.servicenow import webhook as servicenow
@@ -24,6 +25,16 @@ def pagerduty_triggered(secret: str) -> tuple[bytes, dict[str, str]]:
     """A triggered incident."""
     incident = pagerduty.PagerDutyIncident("PINC001", "Checkout: 5xx above 5 %", "checkout", AT, priority="P2")
     return pagerduty.webhook("incident.triggered", incident, event_id="01EVENT", occurred_at=AT, secrets=[secret])
+
+
+def pagerduty_record(secret: str) -> tuple[bytes, dict[str, str]]:
+    """An incident of ours that somebody acknowledged there."""
+    incident = pagerduty.PagerDutyIncident(
+        "PREC001", "Checkout fails", "checkout", AT, incident_key="inc-5b1c6c0e-int_1"
+    )
+    return pagerduty.webhook(
+        "incident.acknowledged", incident, event_id="01RECORD", occurred_at=AT, secrets=[secret], agent="Ada"
+    )
 
 
 def alertmanager_group(secret: str) -> tuple[bytes, dict[str, str]]:
@@ -72,12 +83,21 @@ def jira_updated(secret: str) -> tuple[bytes, dict[str, str]]:
     return body, {"Content-Type": "application/json", **jira.headers("d-1"), **jira.sign(body, secret)}
 
 
+def incidentio_updated(secret: str) -> tuple[bytes, dict[str, str]]:
+    """An incident that somebody renamed, signed now."""
+    body = payload("incidentio", "incident_updated")
+    headers = {"Content-Type": "application/json", "webhook-id": "msg_1"}
+    return body, {**headers, **incidentio.sign(body, secret, headers)}
+
+
 SIGNED: Mapping[str, Sign] = {
     "pagerduty": pagerduty_triggered,
+    "pagerduty_records": pagerduty_record,
     "alertmanager": alertmanager_group,
     "cloudevents": cloudevents_structured,
     "servicenow": servicenow_update,
     "jira": jira_updated,
+    "incidentio": incidentio_updated,
 }
 
 
@@ -85,18 +105,22 @@ def signed_anew(connector: str, body: bytes, secret: str) -> dict[str, str]:
     """The headers of the connector's genuine delivery, for another body."""
     headers = SIGNED[connector](secret)[1]
     match connector:
-        case "pagerduty":
+        case "pagerduty" | "pagerduty_records":
             headers["X-PagerDuty-Signature"] = pagerduty.signatures(body, [secret])
         case "servicenow":
             headers |= servicenow.sign(body, secret)
         case "jira":
             headers |= jira.sign(body, secret)
+        case "incidentio":
+            headers |= incidentio.sign(body, secret, headers)
     return headers
 
 
 CONFIGS: Mapping[str, Mapping[str, Any]] = {
     "servicenow": {"base_url": "https://acme.service-now.com", "username": "incidents"},
     "jira": {"base_url": "https://acme.atlassian.net", "email": "incidents@acme.example", "project": "OPS"},
+    "pagerduty_records": {"service_id": "PSERVICE"},
+    "incidentio": {"marker_field_id": "01MARKER"},
 }
 """What an integration of the connector needs to be configured with; the others need nothing."""
 

@@ -13,7 +13,6 @@ from confluent_kafka import Consumer, TopicPartition
 from connectors.kit.secrets import SecretBox
 from infra.fakes.pagerduty.state import FakeAccount
 from streams.codec import cloudevents
-from streams.domain.commands import RecordEffect
 from streams.domain.envelope import derive_id
 from streams.runtime.settings import DatabaseSettings, KafkaSettings
 from tests.harness.serving import Serving
@@ -73,8 +72,8 @@ class Bench:
         await until(lambda: self.row(intent_id)["state"] == wanted)
         return self.row(intent_id)
 
-    def effects(self) -> list[tuple[str, RecordEffect]]:
-        """The results of this tenant on the intake: command id and command."""
+    def effects(self) -> list[tuple[str, Any]]:
+        """The results of this tenant on the intake: command id and command (``RecordEffect``, ``RecordTicket``)."""
         consumer = Consumer({**self.kafka.librdkafka(), "group.id": "none", "enable.auto.commit": False})
         topic, found = self.kafka.topic("incident-intake"), []
         partitions = [TopicPartition(topic, number, 0) for number in range(4)]

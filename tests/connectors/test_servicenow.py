@@ -385,3 +385,12 @@ async def test_credentials_and_addresses_that_do_not_do(system: Linked) -> None:
         "the integration has no api_token",
         "refused address: must begin with https://",
     ]
+
+
+async def test_a_record_is_read_by_its_number_too(system: Linked) -> None:
+    made = await system.create(short_description="x")
+    for number in (made.external_key, made.external_key.lower()):
+        assert await system.read(number) == made
+    for number in ("INC9999999", f"{made.external_key}^ORstate=1", "*"):
+        missing = await system.tickets.read(system.http, system.link, number)
+        assert isinstance(missing, Gone)

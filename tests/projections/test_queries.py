@@ -252,7 +252,7 @@ async def test_timeline_and_tenant_stream(api_pool: AsyncPool, projector: Connec
 
 async def test_board_and_services(api_pool: AsyncPool, many: History) -> None:
     async with tenant_session(api_pool, many.tenant) as connection:
-        columns = await board.board(connection, per_column_limit=3)
+        columns = (await board.board(connection, per_column_limit=3)).columns
         assert [(column.status, column.count, len(column.cards)) for column in columns] == [
             ("draft", 7, 3),
             ("open", 16, 3),

@@ -28,7 +28,7 @@ from tests.projections.rebuilding import Quiet, many, projecting, run, send, wai
 
 pytestmark = pytest.mark.stack
 
-VIEWS = ("timeline_entries", "incidents", "incident_alerts", "alerts")
+VIEWS = ("timeline_entries", "incidents", "incident_alerts", "alerts", "tickets", "ticket_conflicts")
 
 
 @pytest.fixture
@@ -95,7 +95,12 @@ def test_the_new_tables_are_like_the_old_ones(
     kafka: KafkaSettings, database: DatabaseSettings, owner: Connection, projected: list[Record]
 ) -> None:
     before = {table: shape(owner, f"read_data.{table}_g1") for table in VIEWS}
-    assert run(kafka, database, keep=0).dropped == ("timeline_entries g1", "incidents g1", "alerts g1")
+    assert run(kafka, database, keep=0).dropped == (
+        "timeline_entries g1",
+        "incidents g1",
+        "alerts g1",
+        "tickets g1",
+    )
     assert {table: shape(owner, f"read_data.{table}_g2") for table in VIEWS} == before
     with connect(database, "api", name="test") as api:
         assert api.execute("SELECT count(*) FROM read.incidents").fetchone() == (0,), "no tenant, no rows"
@@ -110,12 +115,16 @@ def test_rows_that_differ_are_reported_and_nothing_is_swapped(
     with connect(database, "projector", name="test", autocommit=True) as projector:
         projector.execute("UPDATE read_data.incidents_g1 SET title = 'edited' WHERE tenant_id = 'acme' AND number = 5")
         projector.execute("DELETE FROM read_data.timeline_entries_g1 WHERE tenant_id = 'other' AND tenantsequence = 9")
+        projector.execute("UPDATE read_data.tickets_g1 SET state = 'linked' WHERE tenant_id = 'acme'")
+        projector.execute("DELETE FROM read_data.ticket_conflicts_g1 WHERE tenant_id = 'other'")
         projector.execute("UPDATE read_data.alerts_g1 SET topic_offset = topic_offset + 7")  # no part of the digest
     report = run(kafka, database)
     assert not report.swapped
     assert not report.equal
     assert set(checkpoints.active(owner).values()) == {1}
-    timeline, incidents, alerts = report.compared
+    timeline, incidents, alerts, tickets = report.compared
+    assert tickets.differences["tickets"].sample[0].columns == {"state": ("linked", "gone")}
+    assert tickets.differences["ticket_conflicts"].added == 1
     assert alerts.live_digest == alerts.new_digest
     assert not alerts.differences
     changed = incidents.differences["incidents"]
@@ -139,7 +148,10 @@ def test_an_old_generation_can_be_shown_again(
     kafka: KafkaSettings, database: DatabaseSettings, owner: Connection, projected: list[Record]
 ) -> None:
     run(kafka, database, "incidents")
-    assert checkpoints.active(owner) == {"timeline_entries": 1, "incidents": 2, "incident_alerts": 2, "alerts": 1}
+    assert checkpoints.active(owner) == {"timeline_entries": 1, "incidents": 2, "incident_alerts": 2, "alerts": 1} | {
+        "tickets": 1,
+        "ticket_conflicts": 1,
+    }
     with projecting(kafka, database):
         more = many("later", 0, 5).records
         send(kafka, more)

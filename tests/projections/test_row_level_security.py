@@ -19,7 +19,7 @@ from tests.projections.histories import History, full
 
 pytestmark = pytest.mark.stack
 
-VIEWS = ("incidents", "incident_alerts", "timeline_entries", "alerts")
+VIEWS = ("incidents", "incident_alerts", "timeline_entries", "alerts", "tickets", "ticket_conflicts")
 TENANTS = ("acme", "globex")
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from streams.domain import events
 from streams.domain import ticket_events as said
 from streams.domain.mapping import FieldMapping
+from streams.domain.ticket_history import tickets
 from tests.domain.intake import Intake
 from tests.sync.world import World
 
@@ -29,6 +30,7 @@ def violations(world: World) -> list[str]:
     found += _tickets(world)
     found += _policies(world)
     found += _comments(world)
+    found += _shown(world)
     found += _replay(world)
     return found
 
@@ -52,6 +54,35 @@ def _divergent(world: World) -> list[str]:
             ours, theirs = getattr(incident, one.field), ticket.fields[one.external_field]
             if not one.agrees(ours, theirs) and not link.field(one.external_field).conflict:
                 found.append(f"{one.field} diverges without a conflict: {ours!r} and {theirs!r}")
+    return found
+
+
+def _shown(world: World) -> list[str]:
+    """What the fold of the record shows (read models, API, command line) is what the engine remembers."""
+    shown = tickets((one.envelope, one.event) for one in world.intake.recorded)
+    found = []
+    for link in world.links():
+        ticket = shown.tickets.get(link.ticket_id)
+        if ticket is None or ticket.incident_id != link.follows:
+            found.append(f"ticket {link.external_id} is not shown with its incident")
+            continue
+        open_ = {one.external_field: (one.conflict, one.waiting) for one in link.fields if one.conflict}
+        told = {one.external_field: (one.conflict_id, one.waiting) for one in ticket.divergent}
+        if open_ != told:
+            found.append(f"ticket {link.external_id}: open are {open_}, shown are {told}")
+        ended = [one for one in ticket.divergent if shown.conflicts[one.conflict_id].ended]
+        if ended:
+            found.append(f"ticket {link.external_id}: {ended} are open, and ended")
+        if (link.phase == "linked") != (ticket.state == "linked") or ticket.under_way != link.action:
+            found.append(
+                f"ticket {link.external_id}: {link.phase} {link.action}, shown {ticket.state} {ticket.under_way}"
+            )
+    known = {one.conflict_id for ticket in shown.tickets.values() for one in ticket.divergent}
+    found += [
+        f"{one} is open on no ticket"
+        for one in shown.conflicts.values()
+        if not one.ended and one.conflict_id not in known
+    ]
     return found
 
 

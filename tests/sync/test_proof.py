@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 
 from connectors.kit.ticket_attempt import TicketAttempt, TicketReport
 from connectors.kit.tickets import Ticket
-from streams.domain import field_merge, ticket_conflicts, ticket_intake, ticket_results, ticket_sync
+from streams.domain import field_merge, ticket_conflicts, ticket_history, ticket_intake, ticket_results, ticket_sync
 from streams.domain.field_merge import Verdict
 from tests.sync.checks import violations
 from tests.sync.machine import SyncMachine
@@ -86,6 +86,11 @@ def _no_search(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ticket_intake.TicketIntake, "observe", lambda *_: True)
 
 
+def _no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is shown of a ticket goes on showing a conflict that is over."""
+    monkeypatch.setattr(ticket_history, "_over", lambda _: None)
+
+
 DEFECTS: tuple[Callable[[pytest.MonkeyPatch], None], ...] = (
     _no_order,
     _no_base,
@@ -93,6 +98,7 @@ DEFECTS: tuple[Callable[[pytest.MonkeyPatch], None], ...] = (
     _last_writer,
     _no_compare,
     _no_search,
+    _no_end,
 )
 
 

@@ -47,7 +47,7 @@ class FakeJira:
         self._store = store
         self._access = access
         self.index = Index(store, clock, lag_s)
-        self.webhooks = Webhooks(store, webhook.sign, _RETRY_S)
+        self.webhooks = Webhooks(store, lambda body, secret, _: webhook.sign(body, secret), _RETRY_S)
         self.issues = Issues(store, self.index, project, clock, self._changed)
         self.guard = Guard(self._count, lambda status: workflow.errors(f"HTTP {status}"))
 

@@ -19,7 +19,8 @@ from starlette.routing import Route
 
 from infra.fakes.faults import Fault, Faults
 from infra.fakes.guard import Dropped, Endpoint
-from infra.fakes.pagerduty.state import INVALID_INPUT, FakeAccount, FakeIncident, Refused
+from infra.fakes.pagerduty import records
+from infra.fakes.pagerduty.state import INVALID_INPUT, PRIORITIES, FakeAccount, Refused
 
 LIMIT_PER_MINUTE = 960
 _MINUTE_S = 60.0
@@ -43,6 +44,11 @@ class FakeApi:
         """The application."""
         return Starlette(
             routes=[
+                Route("/incidents", self._guarded("list", self._list)),
+                Route("/incidents", self._guarded("create", self._create), methods=["POST"]),
+                Route("/incidents/{id}/log_entries", self._guarded("log_entries", self._log_of)),
+                Route("/log_entries", self._guarded("log_entries", self._log)),
+                Route("/priorities", self._guarded("priorities", self._priorities)),
                 Route("/incidents/{id}", self._guarded("get", self._get)),
                 Route("/incidents/{id}", self._guarded("put", self._put), methods=["PUT"]),
                 Route("/incidents/{id}/notes", self._guarded("list_notes", self._notes)),
@@ -92,17 +98,38 @@ class FakeApi:
         return response
 
     async def _get(self, request: Request) -> Response:
-        return JSONResponse({"incident": _shown(self._account.get(request.path_params["id"]))})
+        return JSONResponse({"incident": records.shown(self._account.get(request.path_params["id"]))})
 
     async def _put(self, request: Request) -> Response:
-        document = await _json(request)
-        incident = document.get("incident")
-        status = incident.get("status") if isinstance(incident, dict) else None
-        changed = self._account.set_status(request.path_params["id"], str(status))
-        return JSONResponse({"incident": _shown(changed)})
+        given = records.edit_of((await _json(request)).get("incident"))
+        return JSONResponse({"incident": records.shown(self._account.edit(request.path_params["id"], given))})
+
+    async def _create(self, request: Request) -> Response:
+        given = (await _json(request)).get("incident")
+        if not isinstance(given, dict) or not isinstance(given.get("service"), dict):
+            raise Refused(400, INVALID_INPUT, "Invalid Input Provided")
+        fields = records.edit_of({**given, "status": None})
+        made = self._account.create(fields.pop("title", ""), str(given.get("incident_key") or ""), **fields)
+        return JSONResponse({"incident": records.shown(made)}, 201)
+
+    async def _list(self, request: Request) -> Response:
+        key = request.query_params.get("incident_key", "")
+        found = [one for one in self._account.incidents.values() if not key or one.incident_key == key]
+        return JSONResponse({"incidents": [records.shown(one) for one in found], "more": False})
+
+    async def _log_of(self, request: Request) -> Response:
+        incident = self._account.get(request.path_params["id"])
+        return JSONResponse(records.log_page([incident], request.query_params))
+
+    async def _log(self, request: Request) -> Response:
+        return JSONResponse(records.log_page(self._account.incidents.values(), request.query_params))
+
+    async def _priorities(self, request: Request) -> Response:
+        del request
+        return JSONResponse({"priorities": [{"id": id_, "name": name} for id_, name in PRIORITIES.items()]})
 
     async def _notes(self, request: Request) -> Response:
-        return JSONResponse({"notes": self._account.get(request.path_params["id"]).notes})
+        return JSONResponse({"notes": records.notes(self._account.get(request.path_params["id"]))})
 
     async def _add_note(self, request: Request) -> Response:
         note = (await _json(request)).get("note")
@@ -124,10 +151,6 @@ def _code_of(fault: Fault) -> int:
 
 def _error(status: int, code: int, message: str) -> Response:
     return JSONResponse({"error": {"message": message, "code": code, "errors": [message]}}, status)
-
-
-def _shown(incident: FakeIncident) -> dict[str, Any]:
-    return {"id": incident.id, "type": "incident", "status": incident.status}
 
 
 async def _json(request: Request) -> dict[str, Any]:

@@ -51,7 +51,7 @@ class FakeServiceNow:
         self._strict = strict_queries
         self._window = Window(limit_per_hour, _HOUR_S, clock)
         self.accounts = Accounts(user, credential, clock)
-        self.webhooks = Webhooks(store, webhook.sign)
+        self.webhooks = Webhooks(store, lambda body, secret, _: webhook.sign(body, secret))
         self.table = IncidentTable(store, clock, self._changed)
         self.guard = Guard(lambda call: _count(store, call), lambda status: error(f"HTTP {status}"))
 
