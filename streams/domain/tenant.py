@@ -166,7 +166,7 @@ def _carry_out(state: TenantState, command: commands.Command, recorder: Recorder
             recorder.record_for_tenant(configure(state, command))
             return ""
         case SetMapping():
-            recorder.record_for_tenant(ticketing.configure(state, command))
+            ticketing.configure(state, command, recorder)
             return ""
         case RecordTicket():
             return ticketing.record(state, command, recorder)

@@ -22,7 +22,7 @@ from streams.domain.ticket_commands import (
 )
 from streams.domain.ticket_conflicts import Conflicts
 from streams.domain.ticket_intake import TicketIntake
-from streams.domain.ticket_link import TicketLink, forced, ticket_id, with_field
+from streams.domain.ticket_link import TicketLink, forced, internal, ticket_id, with_field
 from streams.domain.ticket_sync import TicketSync
 from streams.domain.tickets import RecordTicket, TicketObserved
 
@@ -72,8 +72,13 @@ def record(state: TenantState, command: RecordTicket, recorder: Recorder) -> str
     return TicketIntake(TicketSync(state, recorder)).record(command)
 
 
-def configure(state: TenantState, command: SetMapping) -> events.Configured:
-    """Go by another mapping; raises ``Rejected`` for one that cannot be used."""
+def configure(state: TenantState, command: SetMapping, recorder: Recorder) -> None:
+    """Go by another mapping; raises ``Rejected`` for one that cannot be used.
+
+    Open conflicts of fields that it does not map any more are over: each side keeps its value, and nobody could decide
+    them later.
+    """
+    before = state.mappings.get(command.integration_id)
     mapping = TicketMapping(
         command.integration_id,
         command.connector,
@@ -93,7 +98,22 @@ def configure(state: TenantState, command: SetMapping) -> events.Configured:
     else:
         state.mappings.drop(command.integration_id)
     name = f"{command.integration_id}:{command.version}"
-    return events.Configured("mapping", name, command.actor, described(command))
+    recorder.record_for_tenant(events.Configured("mapping", name, command.actor, described(command)))
+    if before is not None:
+        _let_go(TicketSync(state, recorder), before, command)
+
+
+def _let_go(sync: TicketSync, before: TicketMapping, command: SetMapping) -> None:
+    """End the conflicts of the fields that only the former mapping had."""
+    kept = {one.external_field for one in command.fields} if command.active else set[str]()
+    conflicts = Conflicts(sync, before)
+    for link in list(sync.state.tickets.values()):
+        incident = sync.state.incidents.get(link.follows)
+        if incident is None or link.integration_id != command.integration_id:
+            continue
+        for one in before.fields:
+            if one.external_field not in kept:
+                conflicts.close(link.ticket_id, one, "ours", internal(incident, one), command.actor)
 
 
 def carry_out(state: TenantState, command: TicketCommand, incident: Incident | None, recorder: Recorder) -> str:

@@ -156,6 +156,28 @@ def test_a_policy_decides_a_conflict_and_says_so(owner: Owner, policy: Policy, o
     assert len(writes) == (1 if ours else 0) + (1 if result == "ours" else 0)
 
 
+@pytest.mark.parametrize("active", [True, False])
+def test_a_mapping_without_the_field_ends_its_conflict_and_no_other(*, active: bool) -> None:
+    desk = Desk(mapped("internal", "manual")).linked()
+    desk.see(urgency="1")
+    [conflict] = desk.decided()
+    fewer = tuple(one for one in desk.fields if one.external_field != "urgency")
+    same = SetMapping("int_1", "servicenow", 2, desk.fields, "user:bob", ("SEV-3",))
+    assert len(desk.intake.send(same)) == 1, "with the field, the conflict goes on waiting"
+    other = SetMapping("int_2", "servicenow", 1, fewer, "user:bob")
+    assert len(desk.intake.send(other)) == 1, "another integration's mapping ends nothing here"
+    without = SetMapping("int_1", "servicenow", 3, fewer if active else desk.fields, "user:bob", (), active=active)
+    configured, ended = desk.intake.send(without)
+    assert isinstance(configured, events.Configured)
+    assert ended == said.ConflictResolved(
+        conflict.conflict_id, conflict.ticket_id, "servicenow", "int_1", "severity", "urgency", "ours", "SEV-3",
+        "user:bob",
+    )  # fmt: skip
+    before = len(desk.intake.intents)
+    desk.intake.send(same)
+    assert len(desk.intake.intents) == before, "nothing is written over theirs"
+
+
 def test_a_decision_of_a_waiting_conflict_is_carried_out_on_both_sides() -> None:
     desk = Desk(mapped("internal", "manual")).linked()
     desk.see(short_description="Theirs")
