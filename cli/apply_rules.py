@@ -88,7 +88,7 @@ def _print(plan: Plan) -> None:
         typer.echo(f"  {one['alerts']} alerts of {one['incident']} into {into} {one['title'][:50]}")
     typer.echo(f"{len(plan.left)} incidents are left as they are")
     for left in plan.left[:_EXAMPLES]:
-        typer.echo(f"  INC-{left.number}: {left.why}")
+        typer.echo(f"  {f'INC-{left.number}' if left.number else left.incident}: {left.why}")
     if plan.stay:
         typer.echo(f"{plan.stay} alerts stay where they are")
 

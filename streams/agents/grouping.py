@@ -43,6 +43,12 @@ class Grouping:
         holding = {incident for incident, deliveries in self.deliveries.items() if deliveries}
         return len((holding | self.numbers.keys()) - self.gone.keys())
 
+    @property
+    def began_before(self) -> int:
+        """How many of them began before the record that was read: their numbers and titles are not known."""
+        holding = {incident for incident, deliveries in self.deliveries.items() if deliveries}
+        return len(holding - self.numbers.keys() - self.gone.keys())
+
     def take(self, envelope: Envelope, event: events.Event) -> None:
         """Add an event of the record, or of the simulation."""
         subject = envelope.subject

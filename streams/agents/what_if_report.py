@@ -18,6 +18,8 @@ from streams.domain.rules import RuleSet
 
 EXAMPLES = 10
 _WIDTH, _ROW, _LEFT = 960, 18, 70
+_PRIME = "'"
+_OLDER = "one from before"
 _CHANGES = ("merged", "split", "appeared", "vanished", "moved")
 
 
@@ -30,6 +32,7 @@ def as_document(tenant: str, rule_set: RuleSet, simulation: Simulation) -> dict[
         "rules": {"name": rule_set.name, "version": rule_set.version},
         "signals": simulation.signals,
         "commands": simulation.commands,
+        "began_before": recorded.began_before,
         "incidents": {"recorded": recorded.incidents, "simulated": simulated.incidents},
         "noise": {"recorded": _noise(recorded), "simulated": _noise(simulated)},
         "families": {"recorded": recorded.families, "simulated": simulated.families},
@@ -67,6 +70,8 @@ def _lines(document: Mapping[str, Any]) -> Iterator[str]:
     rules, incidents, noise = document["rules"], document["incidents"], document["noise"]
     yield f"{document['tenant']} under rules {rules['name']} version {rules['version']}"
     yield f"  {document['signals']} signals and {document['commands']} commands of people"
+    if document["began_before"]:
+        yield f"  {document['began_before']} of the recorded incidents began before these signals ({_OLDER})"
     yield f"  incidents           {incidents['recorded']} recorded, {incidents['simulated']} simulated"
     yield f"  incidents an alert  {noise['recorded']} recorded, {noise['simulated']} simulated"
     for name, of in (("family links", "families"), ("flapping alerts", "flapping")):
@@ -97,18 +102,24 @@ _TITLES = {
 
 def _example(kind: str, entry: Mapping[str, Any]) -> str:
     if kind == "moved":
-        where = f"to INC-{entry['to']}'" if entry["to"] else "to no incident"
-        return f"{entry['id'][:40]} from INC-{entry['from']} {where}"
-    shown = f"INC-{entry['number']}{_mark(kind)} {entry['title'][:50]} ({entry['alerts']} alerts)"
-    for name, mark in (("from", ""), ("into", "'")):
+        where = f"to {_name(entry['to'], _PRIME)}" if entry["to"] else "to no incident"
+        return f"{entry['id'][:40]} from {_name(entry['from'])} {where}"
+    title = f" {entry['title'][:50]}" if entry["title"] else ""
+    shown = f"{_name(entry['number'], _mark(kind))}{title} ({entry['alerts']} alerts)"
+    for name, mark in (("from", ""), ("into", _PRIME)):
         if name in entry:
-            shown += f" {name} " + ", ".join(f"INC-{one['number']}{mark}" for one in entry[name][:EXAMPLES])
+            shown += f" {name} " + ", ".join(_name(one["number"], mark) for one in entry[name][:EXAMPLES])
     return shown
+
+
+def _name(number: int, mark: str = "") -> str:
+    """An incident for people; number 0 is that of one whose beginning lies before everything that was read."""
+    return f"INC-{number}{mark}" if number else _OLDER
 
 
 def _mark(kind: str) -> str:
     """Simulated incidents are marked with a prime, as their numbers are not those of the record."""
-    return "'" if kind in {"merged", "appeared"} else ""
+    return _PRIME if kind in {"merged", "appeared"} else ""
 
 
 def as_html(document: Mapping[str, Any], simulation: Simulation) -> str:
@@ -129,6 +140,11 @@ def as_html(document: Mapping[str, Any], simulation: Simulation) -> str:
     )
 
 
+def _label(grouping: Grouping, incident: str) -> str:
+    number = grouping.numbers.get(incident, 0)
+    return f"INC-{number}" if number else "before"
+
+
 def _picture(grouping: Grouping, colour: str) -> str:
     """One bar an incident, from its first alert to its last (SVG)."""
     bars: Sequence[tuple[str, tuple[int, int]]] = sorted(
@@ -143,7 +159,7 @@ def _picture(grouping: Grouping, colour: str) -> str:
         x, width = _LEFT + (first - begin) * scale, max(3.0, (last - first) * scale)
         label = html.escape(f"{grouping.titles.get(incident, '')} ({len(grouping.deliveries[incident])} alerts)")
         rows.append(
-            f'<text x="2" y="{row * _ROW + 13}">INC-{grouping.numbers.get(incident, 0)}</text>'
+            f'<text x="2" y="{row * _ROW + 13}">{_label(grouping, incident)}</text>'
             f'<rect x="{x:.1f}" y="{row * _ROW + 3}" width="{width:.1f}" height="{_ROW - 6}" fill="{colour}">'
             f"<title>{label}</title></rect>"
         )

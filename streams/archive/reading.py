@@ -53,6 +53,19 @@ class Archive:
                 if offset >= start:
                     yield replace(record, offset=offset) if later else record
 
+    def bounds(self, manifest: Manifest, since: int = 0) -> tuple[int, int]:
+        """The offsets from the beginning of the first file with a record as new as a time to the end, as of now."""
+        moves = self._moves(manifest)
+        begin = end = 0
+        found = False
+        for number, entry in enumerate(manifest.entries):
+            if entry.kind == "file":
+                later = [move for at, move in moves if at > number]
+                end = _moved(entry.end - 1, later) + 1
+                if not found and entry.last_at >= since:
+                    begin, found = _moved(entry.start, later), True
+        return begin if found else end, end
+
     def file(self, manifest: Manifest, entry: Entry) -> list[StoredRecord]:
         """The records of one file."""
         try:

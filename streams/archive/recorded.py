@@ -23,17 +23,15 @@ class ArchivedLog:
 
     def start_at(self, topic: str, partition: int, since: int) -> int:
         """The beginning of the first file that has a record as new as a time in milliseconds."""
-        files = self._manifest(topic, partition).files
-        return next((entry.start for entry in files if entry.last_at >= since), files[-1].end if files else 0)
+        return self._archive.bounds(self._manifest(topic, partition), since)[0]
 
     def end(self, topic: str, partition: int) -> int:
         """The end of the last file."""
-        files = self._manifest(topic, partition).files
-        return files[-1].end if files else 0
+        return self._archive.bounds(self._manifest(topic, partition))[1]
 
     def records(self, topic: str, partition: int, start: int = 0) -> Iterator[StoredRecord]:
-        """The archived records from an offset on."""
-        return self._archive.records(self._manifest(topic, partition), start)
+        """The archived records from an offset on: offsets are those of today's Kafka, also of what was restored."""
+        return self._archive.current(self._manifest(topic, partition), start)
 
     def _manifest(self, topic: str, partition: int) -> Manifest:
         key = topic, partition

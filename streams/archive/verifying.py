@@ -153,6 +153,7 @@ class Verification:
             known = vouched(self.archive, self.verifier, found)
         checker = RecordChecker(known)
         with PartitionReader(self.kafka) as log, connect(self.database, "projector", name="verify") as connection:
+            connection.execute("SET idle_in_transaction_session_timeout = 0")  # it only reads, as fast as the log comes
             sources = Sources(self.kafka, log, self.archive)
             count = len(sources.partitions(EVENTS))
             rows = TimelineRows(

@@ -129,7 +129,8 @@ class RecordChecker:
         tenant.links[envelope.subject] = Link(envelope.sequence, envelope.hash, envelope.id, envelope.tenantsequence)
         tenant.head = tenant.head.after(envelope)
         while tenant.marks and tenant.marks[-1].head.tenantsequence <= tenant.head.tenantsequence:
-            tenant.damage = tenant.damage or _compare(tenant, tenant.marks.pop(), envelope, where)
+            mark = tenant.marks.pop()  # each goes, also those behind one that does not hold
+            tenant.damage = tenant.damage or _compare(tenant, mark, envelope, where)
 
     def finish(self) -> list[Damage]:
         """The first damage of each tenant; a record that ends before what was promised is truncated."""

@@ -67,8 +67,24 @@ def note(state: TenantState, service: str, incident: Incident, at: int, recorder
         return incident
     mine = _extend(state, service, incident, at, recorder.now)
     for other, window, path, is_cause in _near(state, causes, effects, mine):
-        incident = _link(recorder, incident, other, (mine, window), path if is_cause else path[::-1], is_cause=is_cause)
+        apart = max(mine.first - window.last, window.first - mine.last, 0)
+        incident = _link(recorder, incident, other, apart, path if is_cause else path[::-1], is_cause=is_cause)
     return incident
+
+
+def inherit(state: TenantState, source: Incident, target: Incident, recorder: Recorder) -> None:
+    """After a merge: link the target with the relatives of the incident that was folded into it."""
+    rule_set = state.rule_set
+    for relative in source.family:
+        other = state.holder(relative.incident_id)
+        if other is None or other.id == target.id:
+            continue
+        is_cause = relative.role == "cause"
+        service = next((one.service for one in other.family if one.incident_id == source.id), source.service)
+        ends = (service, relative.service) if is_cause else (relative.service, service)
+        causes, _ = related(rule_set.dependencies, ends[0], rule_set.family_depth)
+        path = causes.get(ends[1], ends)  # the services may no longer depend on each other: the incidents did
+        target = _link(recorder, target, other, 0, path, is_cause=is_cause)
 
 
 def _extend(state: TenantState, service: str, incident: Incident, at: int, now: int) -> Window:
@@ -106,7 +122,7 @@ def _link(
     recorder: Recorder,
     incident: Incident,
     other: Incident,
-    windows: tuple[Window, Window],
+    apart: int,
     path: tuple[str, ...],
     *,
     is_cause: bool,
@@ -116,7 +132,6 @@ def _link(
         return incident
     if any(one.incident_id == other.id for one in incident.family):
         return incident
-    apart = max(windows[0].first - windows[1].last, windows[1].first - windows[0].last, 0)
     by = recorder.state.rule_set.label
     effect, cause = path[0], path[-1]
     ends = (effect, cause) if is_cause else (cause, effect)

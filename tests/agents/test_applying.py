@@ -14,8 +14,11 @@ from streams.domain.commands import SetRuleSet
 from streams.domain.configuring import command_of
 from streams.domain.correlation import Rule
 from streams.domain.rules import RuleSet
+from streams.domain.ticket_commands import SetMapping
+from streams.domain.tickets import RecordTicket, request_of
 from tests.agents.test_what_if import Recording
 from tests.domain.intake import MINUTE, T0, TENANT, fold, signal
+from tests.domain.test_ticket_sync import mapped
 
 ADA = "user:ada"
 DAY = 24 * 60 * MINUTE
@@ -167,3 +170,53 @@ def test_a_resolved_incident_stays_resolved_in_its_parts() -> None:
     assert isinstance(result, outputs.CommandAccepted)
     part = intake.incident(result.incident_id)
     assert (part.status, part.related_to, part.relation) == ("resolved", first, "split")
+
+
+def test_tickets_of_merged_incidents_stay_linked() -> None:
+    intake = Recording()
+    intake.command(SetMapping("int_1", "servicenow", 1, mapped(), ADA, ("SEV-3",)))
+    for n in range(4):
+        intake.send(signal(f"fp-{n}", at=T0 + n * 1000, service="s0", error_type=f"e{n % 2}", severity="SEV-3"))
+    tickets = Tickets(intake)
+    tickets.answer()
+    assert len(set(tickets.shown().values())) == 2
+    found = planned(intake, SERVICE)
+    intake.command(command_of(SERVICE, ADA))
+    apply(intake, found)
+    tickets.answer()
+    [home] = [one.id for one in fold(intake.recorded).values() if not one.merged_into]
+    assert tickets.shown() == {"T1": home, "T2": home}
+    intake.command(commands.SetSeverity(home, "SEV-2", ADA))
+    assert tickets.answer() == {"T1", "T2"}, "both show what becomes of the incident"
+    assert not planned(intake, SERVICE).steps
+
+
+class Tickets:
+    """A ticket system that does what it is asked at once."""
+
+    def __init__(self, intake: Recording) -> None:
+        self._intake = intake
+        self._answered = 0
+        self._versions: dict[str, int] = {}
+
+    def answer(self) -> set[str]:
+        """Answer every intent that is open, and those that follow; the tickets that were written."""
+        written = set()
+        while self._answered < len(self._intake.intents):
+            intent = self._intake.intents[self._answered]
+            self._answered += 1
+            changes = request_of(intent.payload).changes
+            ticket = intent.external_id or f"T{len(self._versions) + 1}"
+            self._versions[ticket] = self._versions.get(ticket, 0) + 1
+            result = RecordTicket(
+                intent.incident_id, intent.intent_id, "servicenow", "int_1", intent.action, "done",
+                external_id=ticket, external_key=f"INC{ticket}", version=self._versions[ticket],
+                fields=dict(changes), written=tuple(changes),
+            )  # fmt: skip
+            self._intake.send(result)
+            written.add(ticket)
+        return written
+
+    def shown(self) -> dict[str, str]:
+        """The incident that each ticket shows."""
+        return {link.external_id: link.follows for link in self._intake.tenant.tickets.values()}

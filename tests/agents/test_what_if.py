@@ -147,3 +147,17 @@ def test_differences_between_rule_sets() -> None:
     (entry,) = differences(DEFAULT, changed)
     assert (entry["change"], entry["name"]) == ("changed", "service-error")
     assert "key_fields" in entry["detail"]
+
+
+def test_an_incident_that_began_before_the_span_is_called_so() -> None:
+    intake = stormy()
+    since = intake.messages[2].recorded
+    later = [message for message in intake.messages if message.recorded >= since]
+    record = [(envelope, event) for envelope, event in intake.record() if envelope.recordedtime >= since]
+    simulation = simulate(TENANT, BY_SERVICE, later, record)
+    document = what_if_report.as_document(TENANT, BY_SERVICE, simulation)
+    assert document["began_before"] == len(document["changes"]["merged"][0]["from"]) == 2
+    for text in (what_if_report.as_text(document), what_if_report.as_html(document, simulation)):
+        assert "INC-0" not in text
+        assert "2 of the recorded incidents began before these signals" in text
+        assert "from one from before, one from before" in text

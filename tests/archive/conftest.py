@@ -53,10 +53,15 @@ def make_archiver(kafka: KafkaSettings, storage: ObjectStorage) -> MakeArchiver:
     """Archivers of this test's topics, each as if it were another process."""
 
     def make(*, settings: ArchiveSettings | None = None, into: ObjectStorage | None = None) -> Archiver:
-        signing = Signer(SIGNING), Verifier(SIGNING)
-        return Archiver(kafka, settings or ArchiveSettings(), into or storage, *signing, threading.Event())
+        return archiver_of(kafka, into or storage, settings)
 
     return make
+
+
+def archiver_of(kafka: KafkaSettings, storage: ObjectStorage, settings: ArchiveSettings | None = None) -> Archiver:
+    """An archiver that signs with the key of all tests."""
+    signing = Signer(SIGNING), Verifier(SIGNING)
+    return Archiver(kafka, settings or ArchiveSettings(), storage, *signing, threading.Event())
 
 
 @pytest.fixture

@@ -123,6 +123,14 @@ def test_a_rewritten_tail_is_noticed_by_a_checkpoint_only(record: list[Recorded]
     assert (damage.kind, damage.event_id) == ("rewritten", record[-1].envelope.id)
 
 
+def test_of_several_that_contradict_the_same_event_one_is_named(record: list[Recorded]) -> None:
+    bad = [*record[:-1], resealed(record[-1], causationid="somebody-else")]
+    marks = [Mark(f"signed checkpoint {number}", head(record)) for number in (4, 5)]
+    [damage], checker = check(bad, *marks)
+    assert (damage.kind, damage.event_id) == ("rewritten", record[-1].envelope.id)
+    assert checker.events == len(record)
+
+
 def test_a_state_that_says_otherwise_is_named(record: list[Recorded]) -> None:
     incident = record[0].envelope.subject
     mark = Mark("the state", RecordHead(len(record)), {incident: Link(99, "other")})

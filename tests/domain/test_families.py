@@ -105,6 +105,28 @@ def test_declared_merged_and_canceled_incidents() -> None:
     assert family(intake) == set()
 
 
+def test_the_family_of_a_merged_incident_moves_to_the_other() -> None:
+    intake = shop()
+    intake.send(signal("a", service="db"), signal("b", service="payments"))
+    cause, effect = intake.declared()
+    first = intake.command(commands.Declare("all of it", ADA)).incident_id
+    second = intake.command(commands.Declare("all of it, again", ADA)).incident_id
+    intake.command(commands.Merge(cause, first, ADA))
+    assert intake.incident(first).family == ((effect, "effect", "payments"),)
+    assert [one.incident_id for one in intake.incident(effect).family] == [cause, first]
+    intake.command(commands.Merge(first, second, ADA))
+    assert intake.incident(second).family == ((effect, "effect", "payments"),)
+    links = [r.event for r in intake.recorded if isinstance(r.event, events.Linked) and r.envelope.subject == second]
+    assert [(one.role, one.service, one.other_service, one.path) for one in links] == [
+        ("cause", "db", "payments", ("payments", "db"))
+    ]
+    intake.command(commands.Merge(effect, second, ADA))
+    assert [one.incident_id for one in intake.incident(second).family] == [effect], "none is a relative of itself"
+    assert {id_: one.family for id_, one in fold(intake.recorded).items()} == {
+        id_: intake.incident(id_).family for id_ in (cause, effect, first, second)
+    }
+
+
 def test_a_family_is_bounded_and_what_is_past_is_forgotten() -> None:
     many = tuple(Dependency(f"s{n}", "db") for n in range(MAX_FAMILY + 5))
     intake = shop(dependencies=many)
