@@ -101,14 +101,15 @@ class LogReader:
         Yields lists of messages of any of the partitions, at most ``batch`` each; an end that lies behind the log is
         the end of the log. Raises ``KafkaException`` when a start is not in the log or the broker does not answer.
         """
-        left = {number for number, end in ends.items() if starts[number] < end}
+        left = {number: starts[number] for number, end in ends.items() if starts[number] < end}
         if not left:
             return
         self._consumer.assign([TopicPartition(self._topic, number, starts[number]) for number in left])
         heard = time.monotonic()
         try:
             while left:
-                messages = self._consumer.consume(batch, _WAIT_S)
+                missing = sum(ends[number] - following for number, following in left.items())
+                messages = self._consumer.consume(min(batch, missing), _WAIT_S)  # it waits for as many as it is asked
                 if messages:
                     heard = time.monotonic()
                 elif time.monotonic() - heard > _TIMEOUT_S:
@@ -119,19 +120,20 @@ class LogReader:
         finally:
             self._consumer.unassign()
 
-    def _within(self, messages: list[Any], ends: Mapping[int, int], left: set[int]) -> list[Any]:
-        """The messages of the span; takes the partitions that are through out of ``left``."""
+    def _within(self, messages: list[Any], ends: Mapping[int, int], left: dict[int, int]) -> list[Any]:
+        """The messages of the span; moves the offsets in ``left``, and takes out the partitions that are through."""
         found = []
         for message in messages:
             number, error = message.partition(), message.error()
             if error is not None:
                 if error.code() == _EOF:
-                    left.discard(number)
+                    left.pop(number, None)
                 elif error.code() not in _PASSING:
                     raise KafkaException(error)
             elif number in left:
                 if message.offset() < ends[number]:
                     found.append(message)
-                if message.offset() + 1 >= ends[number]:
-                    left.discard(number)
+                left[number] = message.offset() + 1
+                if left[number] >= ends[number]:
+                    del left[number]
         return found
