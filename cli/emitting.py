@@ -90,7 +90,7 @@ def _post(client: httpx.Client, url: str, entry: Entry) -> None:
         if not response.is_success:
             raise Refused(f"{where}: the sink answered {response.status_code}: {response.text[:200]}")
 
-    growing = tenacity.wait_exponential_jitter(initial=0.2, max=10, jitter=0.2)
+    growing = tenacity.wait_exponential_jitter(multiplier=0.2, max=10, jitter=0.2)
 
     def pause(state: tenacity.RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None

@@ -19,7 +19,7 @@ from streams.domain.tickets import RecordTicket
 from streams.runtime.producer import ProducerRecord
 
 SOURCE = "/dispatcher"
-_back_off = wait_exponential_jitter(initial=1.0, max=300.0, exp_base=2, jitter=1.0)
+_back_off = wait_exponential_jitter(max=300.0, exp_base=2, jitter=1.0)
 
 
 def effect_record(

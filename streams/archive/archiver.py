@@ -102,7 +102,7 @@ class Archiver:
         """
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type((Transient, Overtaken, KafkaException)),
-            wait=tenacity.wait_exponential_jitter(initial=0.5, max=10, jitter=1),
+            wait=tenacity.wait_exponential_jitter(multiplier=0.5, max=10, jitter=1),
             stop=tenacity.stop_when_event_set(self.stop),
             sleep=tenacity.sleep_using_event(self.stop),
             before_sleep=self._say,
@@ -271,5 +271,8 @@ class Archiver:
 
     def _say(self, state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
+        if isinstance(error, Overtaken):  # the work is done, by somebody else: nothing is wrong here
+            _LOG.info("overtaken", by=str(error))
+            return
         self.problem = f"{type(error).__name__}: {error}"
         _LOG.warning("archiver.retrying", error=self.problem, attempt=state.attempt_number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from streams.archive.archiver import Archiver, OtherLog
 from streams.archive.checkpoints import BadSignature, Checkpoints, Verifier
 from streams.archive.files import DamagedFile
 from streams.archive.manifests import Entry, Manifest, Overtaken
-from streams.archive.reading import Archive
+from streams.archive.reading import Archive, completeness
 from streams.archive.settings import TOPICS, ArchiveSettings
 from streams.archive.verifying import verify_archive
 from streams.runtime.object_storage import ObjectStorage, StorageUnavailable
@@ -19,6 +20,7 @@ from streams.runtime.settings import KafkaSettings, ObjectStorageSettings
 from tests.archive.conftest import SIGNING, MakeArchiver, contents, decide
 from tests.harness.objects import client_of
 from tests.harness.record import send, signals
+from tests.harness.waiting import wait_until
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(180)]
 EVENTS = "incident-events"
@@ -106,6 +108,32 @@ def test_two_archivers_cannot_both_go_on_from_one_position(
         one.round()
     assert one.round().files == 0, "it read again where the other had come"
     complete(archive, kafka)
+
+
+def test_an_archiver_that_is_overtaken_stays_ready_and_goes_on(
+    kafka: KafkaSettings, make_archiver: MakeArchiver, archive: Archive, tmp_path: Path
+) -> None:
+    decide(kafka, "a", 300, tmp_path / "worker.log")
+    one, other = make_archiver(settings=ArchiveSettings(interval_s=0.1)), make_archiver()
+    one.round()
+    one.problem = ""
+    send(kafka, signals(300, "b"))
+    other.round()
+    before = completeness(archive)
+    said = set()
+
+    def has_made_a_round() -> bool:
+        said.add(one.checks()["archive"])
+        return completeness(archive) > before
+
+    running = threading.Thread(target=one.run)
+    running.start()
+    try:
+        wait_until(has_made_a_round, "the one that was overtaken to go on", 60)
+    finally:
+        one.stop.set()
+        running.join(60)
+    assert said == {"ok"}
 
 
 def test_storage_away_loses_nothing(
