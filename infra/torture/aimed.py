@@ -48,7 +48,7 @@ def aimed_faults() -> tuple[Fault, ...]:
             f"die at {point.name}",
             partial(_struck, point=point, action="kill"),
             SIGNS.get(point.process, "flow"),
-            part=point.process if number % 2 else f"another {point.process}",
+            part=_part(point, number),
         )
         for number, point in enumerate(FAILPOINTS)
     ]
@@ -63,6 +63,11 @@ def aimed_faults() -> tuple[Fault, ...]:
         for point in [failpoints.named(name)]
     ]
     return (*kills, *freezes)
+
+
+def _part(point: FailPoint, number: int) -> str:
+    """A point at which one also freezes is armed for one of both at a time: there is one file for it."""
+    return point.process if number % 2 or point.name in FROZEN else f"another {point.process}"
 
 
 @asynccontextmanager

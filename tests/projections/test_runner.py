@@ -14,6 +14,7 @@ from confluent_kafka.admin import AdminClient
 
 from projections.base import LogBeginsLater, Record, SequenceGap
 from projections.connections import Connection
+from projections.registry import projections
 from projections.runner import PoisonedRecord, Projector
 from streams.codec import cloudevents
 from streams.runtime.settings import DatabaseSettings, KafkaSettings
@@ -22,6 +23,7 @@ from tests.harness.stack import Connections
 from tests.projections.histories import History, full, intent
 
 pytestmark = pytest.mark.stack
+PARTITIONS = 2
 
 DEADLINE_S = 30
 
@@ -31,7 +33,7 @@ def kafka(stack: Connections) -> KafkaSettings:
     """Topics of the test's own."""
     prefix = f"runner-{secrets.token_hex(4)}-"
     settings = KafkaSettings(bootstrap_servers=stack["KAFKA_BOOTSTRAP_SERVERS"], topic_prefix=prefix)
-    provision(settings, partitions=2)
+    provision(settings, partitions=PARTITIONS)
     return settings
 
 
@@ -131,7 +133,8 @@ def test_two_projectors_share_the_partitions(
     records, other = full(History()), full(History("globex", partition=1))
     one, two = run(), run()
     epochs = "SELECT count(*) FROM ops.projection_checkpoints WHERE topic = 'incident-events' AND epoch > 0"
-    wait(lambda: owner.execute(epochs).fetchone() == (10,))
+    claims = PARTITIONS * sum(one.topic == "incident-events" for one in projections())
+    wait(lambda: owner.execute(epochs).fetchone() == (claims,))
     for start in range(0, len(records), 5):
         send(kafka, [*records[start : start + 5], *other[start : start + 5]])
     wait(lambda: len(entries(owner)) == len(records) and len(entries(owner, "globex")) == len(other))

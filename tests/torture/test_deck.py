@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
+from infra.torture.aimed import aimed_faults
 from infra.torture.arena import Arena, Fault
 from infra.torture.balancer import Balancer
 from infra.torture.deck import Deck, shuffled
@@ -136,3 +137,10 @@ async def test_a_balancer_sends_nothing_new_to_a_server_that_is_out() -> None:
             assert {await ask(balancer) for _ in range(4)} == set(ports)
             balancer.out = {ports[0]}
             assert {await ask(balancer) for _ in range(4)} == {ports[1]}
+
+
+def test_no_fail_point_is_armed_by_two_faults_at_a_time() -> None:
+    parts: dict[str, set[str]] = {}
+    for fault in aimed_faults():
+        parts.setdefault(fault.name.rpartition(" ")[2], set()).add(fault.part)
+    assert {point: found for point, found in parts.items() if len(found) > 1} == {}
