@@ -214,6 +214,7 @@ def test_an_incident_and_its_tickets_stay_in_step(site: Site) -> None:
         lambda: site.ticket("jira")["fields"]["status"]["name"] == "In Progress", "the issue is started", PASSED_S
     )
 
+    quiet(site)  # an edit in the moment between a read and a write of ours is replaced: docs/itsm.md
     edit(site, "servicenow", {"urgency": "1", "work_notes": "paging the vendor"})
     wait_until(lambda: site.incident(made["id"])["severity"] == "SEV-1", "theirs by webhook", PASSED_S)
     wait_until(lambda: site.ticket("jira")["fields"]["priority"]["name"] == "Highest", "on to the other", PASSED_S)
