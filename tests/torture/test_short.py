@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
+import orjson
 import pytest
 
-from infra.torture import report
 from infra.torture.faults import faults
-from infra.torture.plan import Plan
-from infra.torture.run import torture
-from tests.harness.stack import free_offset
+from tests.harness.stack import ROOT, free_offset
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
-SEED = 1
+COMMAND = ("-m", "cli.main", "torture", "--steps", "0", "--seed", "1", "--at-once", "9")
 
 
-def test_nothing_is_lost_and_nothing_is_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("INCIDENTS_PORT_OFFSET", str(free_offset("torture")))
-    outcome = torture(Plan(0, SEED, at_once=9, breather_s=0.2), print)
-    report.keep_if_failed(outcome)
-    assert not report.violations(outcome), report.violations(outcome)
-    assert {step.fault for step in outcome.steps} == {fault.name for fault in faults()}
-    assert outcome.accepted > 0
+def test_nothing_is_lost_and_nothing_is_twice() -> None:
+    environment = {**os.environ, "INCIDENTS_PORT_OFFSET": str(free_offset("torture"))}
+    run = subprocess.run(
+        (sys.executable, *COMMAND), cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stdout[-5_000:] + run.stderr[-5_000:]
+    result = orjson.loads(run.stdout.strip().splitlines()[-1])
+    assert result["steps"] == len(faults())
+    assert result["violations"] == result["lost"] == result["duplicates"] == 0
