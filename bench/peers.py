@@ -34,6 +34,7 @@ from infra.fakes.alertmanager.deliveries import PrometheusAlert
 
 _CONFIG = "route: {receiver: nobody}\nreceivers: [{name: nobody}]\n"
 SENDERS = 8
+SHOWN_S = 300.0
 
 
 def streams(port: int, count: int, size: int, seed: int) -> list[Stream]:
@@ -102,12 +103,14 @@ def measure_alertmanager(command: str, count: int, size: int, seed: int) -> dict
 
 
 def _wait_shown(port: int, total: int) -> None:
-    while True:
+    deadline = time.monotonic() + SHOWN_S
+    while time.monotonic() < deadline:
         lines = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=30).text.splitlines()
         shown = [line for line in lines if line.startswith("alertmanager_alerts{")]
         if sum(float(line.rpartition(" ")[2]) for line in shown) >= total:
             return
         time.sleep(0.05)
+    raise SystemExit(f"Alertmanager did not show {total} alerts within {SHOWN_S:.0f} s")
 
 
 def _version(command: str) -> str:

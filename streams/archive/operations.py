@@ -29,6 +29,10 @@ _DAY_MS = 86_400_000
 KEPT = 20
 """How many of the newest backups are kept beside one a day."""
 
+TURN_S = 30.0
+"""How long the backup of another process is waited for; a process that froze in its own holds up nobody for ever."""
+
+LOCK_SEED = 20_261_127
 _RECENT = "interval '1 day'"
 
 TABLES: Mapping[str, str] = {
@@ -60,10 +64,11 @@ class Backup:
 class Operations:
     """The backups of one archive."""
 
-    def __init__(self, storage: ObjectStorage, prefix: str, box: SecretBox) -> None:
+    def __init__(self, storage: ObjectStorage, prefix: str, box: SecretBox, turn_s: float = TURN_S) -> None:
         self._storage = storage
         self._prefix = prefix
         self._box = box
+        self._turn_s = turn_s
         self._digest = ""
         self._taken_at = 0.0
 
@@ -79,11 +84,15 @@ class Operations:
         return taken
 
     def take(self, database: DatabaseSettings, now: int) -> bool:
-        """Take a backup, unless nothing has changed since this process took the last one."""
+        """Take a backup, unless nothing has changed since this process took the last one.
+
+        Raises ``Transient`` when PostgreSQL or the storage is away, or another process takes one all the while.
+        """
         try:
             with connect(database, "owner", name="archiver", autocommit=True) as connection:
                 # One at a time: of two backups the one named later was also read later.
-                connection.execute("SELECT pg_advisory_lock(hashtext(%s))", (self._folder,))
+                connection.execute("SELECT set_config('lock_timeout', %s, false)", (f"{round(self._turn_s * 1000)}ms",))
+                connection.execute("SELECT pg_advisory_lock(hashtextextended(%s, %s))", (self._folder, LOCK_SEED))
                 return self._publish(*_dump(connection), now)
         except psycopg.OperationalError as error:
             raise Transient(f"PostgreSQL: {error}") from error

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from connectors.kit.secrets import ConnectorSettings, SecretBox, SecretsSealed
 from projections.connections import connect
-from streams.archive.operations import KEPT, Operations
+from streams.archive.operations import KEPT, LOCK_SEED, Operations
 from streams.domain.errors import Transient
 from streams.runtime.object_storage import ObjectStorage
 from streams.runtime.settings import DatabaseSettings
@@ -19,6 +19,7 @@ from tests.harness.waiting import wait_until
 
 pytestmark = pytest.mark.stack
 NOW = 1_800_000_000_000
+TURN = "SELECT pg_advisory_lock(hashtextextended(%s, %s))"
 PREFIX = "archive/operations-test/"
 
 
@@ -64,7 +65,7 @@ def test_one_backup_is_taken_at_a_time(storage: ObjectStorage, database_url: str
     database, prefix = database_settings(database_url), f"{PREFIX}turns/"
     with psycopg.connect(database_url, autocommit=True) as other, ThreadPoolExecutor(1) as pool:
         (before,) = other.execute("SELECT count(*) FROM ops.tenants").fetchone() or (0,)
-        other.execute("SELECT pg_advisory_lock(hashtext(%s))", (f"{prefix}operations/",))
+        other.execute(TURN, (f"{prefix}operations/", LOCK_SEED))
         taken = pool.submit(Operations(storage, prefix, box()).take, database, NOW)
         waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
         wait_until(lambda: other.execute(waiting).fetchone() == (1,), "the backup to wait for its turn", 30)
@@ -74,6 +75,16 @@ def test_one_backup_is_taken_at_a_time(storage: ObjectStorage, database_url: str
     newest = Operations(storage, prefix, box()).latest()
     assert newest is not None
     assert newest.rows["tenants"] == before + 1, "it reads when its turn has come"
+
+
+def test_a_process_that_froze_in_its_backup_is_not_waited_for_for_ever(
+    storage: ObjectStorage, database_url: str
+) -> None:
+    prefix = f"{PREFIX}frozen/"
+    with psycopg.connect(database_url, autocommit=True) as other:
+        other.execute(TURN, (f"{prefix}operations/", LOCK_SEED))
+        with pytest.raises(Transient, match="lock timeout"):
+            Operations(storage, prefix, box(), turn_s=0.2).take(database_settings(database_url), NOW)
 
 
 def test_another_key_opens_nothing(storage: ObjectStorage, database_url: str) -> None:
