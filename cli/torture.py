@@ -60,6 +60,7 @@ def command(
         steps,
         seed,
         chosen if steps or not played else (),
+        only=only,
         rate=rate,
         brokers=brokers,
         at_once=at_once,

@@ -11,29 +11,32 @@ from infra.torture.load import REPEATED
 from infra.torture.quiet import LIMIT_S as QUIET_S
 from infra.torture.waiting import LIMIT_S as RECOVERY_S
 
+RATE, MINUTES = 10.0, 10.0
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What a run is to do; everything random in it follows from the seed.
 
-    ``steps`` 0: each kind once. ``at_once``: so many faults, of different parts, are in force at the same time.
-    ``scenarios`` are played after the steps; ``minutes`` and ``previous`` are theirs. ``quiet_s`` and ``recovery_s``
-    bound the waits for rest and for work to flow again. What is not ``strict`` keeps no evidence: failing is what it is
-    for.
+    ``steps`` 0: each kind once. ``only`` is how the kinds were chosen. ``at_once``: so many faults, of different parts,
+    are in force at the same time. ``scenarios`` are played after the steps; ``minutes`` and ``previous`` are theirs.
+    ``quiet_s`` and ``recovery_s`` bound the waits for rest and for work to flow again. What is not ``strict`` keeps no
+    evidence: failing is what it is for.
     """
 
     steps: int
     seed: int
     kinds: tuple[Fault, ...] = field(default_factory=faults)
     _: KW_ONLY
-    rate: float = 10.0
+    only: str = ""
+    rate: float = RATE
     repeated: float = REPEATED
     brokers: int = 1
     planted: tuple[str, ...] = ()
     breather_s: float = 0.5
     at_once: int = 1
     scenarios: tuple[str, ...] = ()
-    minutes: float = 10.0
+    minutes: float = MINUTES
     previous: str = "HEAD~1"
     quiet_s: float = QUIET_S
     recovery_s: float = RECOVERY_S

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import orjson
 
 from infra.torture.evidence import SMALLEST
-from infra.torture.plan import Outcome, Plan
+from infra.torture.plan import MINUTES, RATE, Outcome, Plan
 from infra.torture.run import home_of
 
 Row = tuple[str, ...]
@@ -93,6 +94,9 @@ def command(plan: Plan) -> str:
     parts += [f"--steps {plan.steps}"] if plan.steps else []
     parts += [f"--at-once {plan.at_once}"] if plan.at_once > 1 else []
     parts += [f"--brokers {plan.brokers}"] if plan.brokers > 1 else []
+    parts += [f"--only {shlex.quote(plan.only)}"] if plan.only else []
+    parts += [f"--rate {plan.rate:g}"] if plan.rate != RATE else []
+    parts += [f"--minutes {plan.minutes:g}"] if plan.scenarios and plan.minutes != MINUTES else []
     parts += [f"--scenario {'all' if len(plan.scenarios) > 1 else plan.scenarios[0]}"] if plan.scenarios else []
     return " ".join(parts)
 
