@@ -28,12 +28,14 @@ from connectors.kit.attempt import attempt
 from connectors.kit.contract import Connector
 from connectors.kit.database import parameters
 from connectors.kit.directory import IntegrationDirectory
+from connectors.kit.file_attempt import FileReport, Store
 from connectors.kit.http import ProviderHttp
 from connectors.kit.outbox import FinalState, Leased
 from connectors.kit.outcome import Gone, Ok, Outcome, PermanentFailure, TooLate, TransientFailure
 from connectors.kit.targets import HeldBack, Targets
 from connectors.kit.ticket_attempt import TicketReport
 from streams.domain.errors import IncidentsError, Transient
+from streams.domain.ticket_files import FILE_ACTIONS
 from streams.domain.tickets import TICKET_ACTIONS
 from streams.runtime import metrics
 from streams.runtime.health import WARNING
@@ -66,7 +68,7 @@ class DispatcherSettings(BaseSettings):
 
 
 class Dispatcher:
-    """One process's dispatcher; ``run`` until its event is set."""
+    """One process's dispatcher; ``run`` until its event is set. Without a ``store`` no file is sent or fetched."""
 
     def __init__(
         self,
@@ -77,8 +79,10 @@ class Dispatcher:
         http: ProviderHttp,
         connectors: Mapping[str, Connector],
         topic: str,
+        store: Store | None = None,
     ) -> None:
         self._settings = settings
+        self._store = store
         self._parameters = parameters(database, "projector", "dispatcher")
         self._producer = producer
         self._directory = directory
@@ -241,7 +245,7 @@ class Dispatcher:
         log.info("attempted", result=result, attempt=leased.attempt, reason=getattr(outcome, "reason", ""))
         await self._record(connection, leased, outcome)
 
-    async def _attempt(self, leased: Leased) -> Outcome | TooLate | TicketReport | Gone:
+    async def _attempt(self, leased: Leased) -> Outcome | TooLate | TicketReport | FileReport | Gone:
         intent = leased.intent
         if leased.is_late and leased.attempt == 1:
             return TooLate()
@@ -261,12 +265,16 @@ class Dispatcher:
                 leased.attempt,
                 is_late=leased.is_late,
                 is_held=partial(self._is_held, intent.intent_id),
+                store=self._store,
             )
         target.learn(outcome)
         return outcome
 
     async def _record(
-        self, connection: outbox.AsyncConnection, leased: Leased, outcome: Outcome | TooLate | TicketReport | Gone
+        self,
+        connection: outbox.AsyncConnection,
+        leased: Leased,
+        outcome: Outcome | TooLate | TicketReport | FileReport | Gone,
     ) -> None:
         """Report a final outcome to Kafka, then close the row; give the lease back for any other."""
         intent, attempt_ = leased.intent, leased.attempt
@@ -277,6 +285,11 @@ class Dispatcher:
             case TransientFailure(reason):
                 given_up = PermanentFailure(f"given up after {attempt_}: {reason}")
                 await self._record(connection, leased, given_up)
+            case FileReport() | Gone() | PermanentFailure() if intent.action in FILE_ACTIONS:
+                is_done = isinstance(outcome, FileReport)
+                said = outcome.detail if isinstance(outcome, FileReport) else outcome.reason
+                record = results.files_record(self._topic, leased, outcome)
+                await self._close(connection, leased, "delivered" if is_done else "failed", said, record)
             case TicketReport() | Gone():
                 state: FinalState = "delivered" if isinstance(outcome, TicketReport) else "failed"
                 detail = outcome.detail if isinstance(outcome, TicketReport) else outcome.reason

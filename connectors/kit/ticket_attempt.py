@@ -13,7 +13,7 @@ from connectors.kit.contract import Integration
 from connectors.kit.http import ProviderHttp
 from connectors.kit.markers import marker
 from connectors.kit.outcome import Found, Gone, PermanentFailure, TransientFailure, Unknown
-from connectors.kit.tickets import Ticket, Tickets
+from connectors.kit.tickets import HasLinks, Ticket, Tickets
 from streams.domain.outputs import Intent
 from streams.domain.tickets import TicketRequest, TicketStatus, request_of
 
@@ -59,6 +59,8 @@ class TicketAttempt:
                 return await self._update(request)
             case "ticket_comment":
                 return await self._comment(request)
+            case "ticket_refer":
+                return await self._refer(request)
             case "ticket_link":
                 return await self._link(request)
             case "ticket_read":
@@ -89,6 +91,14 @@ class TicketAttempt:
         if ticket.marker:
             return PermanentFailure(f"{ticket.external_key} is linked to another incident")
         return _report(await self.tickets.mark(self.http, self.integration, ticket.external_id, request.marker))
+
+    async def _refer(self, request: TicketRequest) -> Result:
+        """A link where tickets have such, under an id that makes doing it again harmless; a comment elsewhere."""
+        if not isinstance(self.tickets, HasLinks):
+            return await self._comment(request)
+        about = (request.changes.get(name, "") for name in ("link_id", "url", "title"))
+        said = await self.tickets.refer(self.http, self.integration, self.intent.external_id, *about)
+        return TicketReport("done", detail=said) if isinstance(said, str) else said
 
     async def _comment(self, request: TicketRequest) -> Result:
         mark = marker(request.marker)
