@@ -88,7 +88,7 @@ def _files(integration: Integration, external_id: str, issue: dict[str, Any]) ->
     seen = files_seen(external_id, issue)
     if seen is None:
         return []
-    fields = {"attachment": [{"id": one} for one in seen.file_ids]}
+    fields = {"attachment": [{"id": one} for one in seen.file_ids], "updated": issue["fields"].get("updated")}
     raw = orjson.dumps({"webhookEvent": _FILES, "issue": {"id": issue.get("id"), "fields": fields}})
     return [files_message(integration, seen, "webhook", raw)]
 
@@ -98,7 +98,8 @@ def files_seen(external_id: str, issue: Mapping[str, Any]) -> FilesSeen | None:
     shown = as_object(issue.get("fields")).get("attachment")
     if not isinstance(shown, list):
         return None
-    return FilesSeen(external_id, tuple(one.external_id for one in files_of(shown)), complete=True)
+    ids = tuple(one.external_id for one in files_of(shown))
+    return FilesSeen(external_id, ids, complete=True, at=milliseconds(issue["fields"].get("updated")))
 
 
 def _note(integration: Integration, issue: dict[str, Any], comment: dict[str, Any]) -> Message:

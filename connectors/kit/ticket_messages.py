@@ -39,10 +39,10 @@ def deleted_message(integration: Integration, external_id: str, origin: Origin, 
 
 
 def files_message(integration: Integration, seen: FilesSeen, origin: Origin, raw: bytes = b"") -> Message:
-    """Which files a ticket has; the same files are the same delivery, by webhook and by poll."""
+    """Which files a ticket has; the same files at the same time are one delivery, by webhook and by poll."""
     ids = sorted(seen.file_ids)
     envelope = Envelope(
-        id=digest(integration.source, "files", seen.external_id, str(seen.complete), *ids),
+        id=digest(integration.source, "files", seen.external_id, str(seen.complete), str(seen.at), *ids),
         source=integration.source,
         type=FILES_OBSERVED,
         tenantid=integration.tenant_id,

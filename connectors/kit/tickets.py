@@ -71,11 +71,15 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True)
 class FilesSeen:
-    """That a ticket has these files (``complete``: no others)."""
+    """That a ticket has these files (``complete``: no others), at a time of the provider in milliseconds (0: unknown).
+
+    The time tells a state that came again from one that is told again.
+    """
 
     external_id: str
     file_ids: tuple[str, ...]
     complete: bool
+    at: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ class ServiceNowReceives:
         if kind == _DELETED:
             return [deleted_message(integration, external_id, "webhook", delivery.body)]
         if kind == _FILES:
-            seen = _seen(external_id, body.get("attachments"))
+            seen = _seen(external_id, body)
             return [files_message(integration, seen, "webhook", delivery.body)]
         entries = [as_object(one) for one in body["journal"]] if isinstance(body.get("journal"), list) else []
         if kind not in {*_TICKET, _NOTE}:
@@ -50,10 +50,12 @@ class ServiceNowReceives:
         return [_observed(integration, body, delivery.body if not entries else b""), *notes]
 
 
-def _seen(external_id: str, attachments: Any) -> FilesSeen:
-    """The files that the rule of ``sys_attachment`` tells: all of the record."""
-    ids = [limits.identity(text(one)) for one in attachments] if isinstance(attachments, list) else []
-    return FilesSeen(external_id, tuple(filter(None, ids)), complete=True)
+def _seen(external_id: str, body: dict[str, Any]) -> FilesSeen:
+    """The files that the rule of ``sys_attachment`` tells: all of the record, and when it did."""
+    told, at = body.get("attachments"), text(body.get("at"))
+    ids = [limits.identity(text(one)) for one in told] if isinstance(told, list) else []
+    when = int(at) if at.isascii() and at.isdigit() and len(at) < 16 else 0  # noqa: PLR2004  milliseconds
+    return FilesSeen(external_id, tuple(filter(None, ids)), complete=True, at=when)
 
 
 def _observed(integration: Integration, body: dict[str, Any], whole: bytes) -> Message:

@@ -164,6 +164,7 @@ class FileIntake:
         """Our file that this one is, where an upload was never reported or the link was made anew; empty: none."""
         for held in attached_to(self.sync.state, link.follows).files:
             is_same = (held.file_name, held.size) == (file.file_name, file.size)
-            if is_same and held.sha256 and files.copy_of(held.attachment_id) is None:
+            copies = [one for one in files.copies if one.attachment_id == held.attachment_id]
+            if is_same and held.sha256 and all(one.gone for one in copies):
                 return held.attachment_id
         return ""

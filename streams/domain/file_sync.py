@@ -72,7 +72,7 @@ class FileSync:
 
     def _send(self, link: TicketLink, attachment_id: str) -> None:
         file, files = self._held(link, attachment_id), self.of(link.ticket_id)
-        if file is None or file.problem or file.ticket_id == link.ticket_id or link.connector not in KEEPERS:
+        if file is None or file.problem or link.connector not in KEEPERS:
             return
         if files.copy_of(attachment_id) is None and attachment_id not in files.outgoing:
             self.put(link.ticket_id, replace(files, outgoing=(*files.outgoing, attachment_id)))
@@ -82,6 +82,13 @@ class FileSync:
         link = self.state.tickets.get(key)
         if link is not None and link.connector in KEEPERS and self.goes(link, out=False) is not None:
             self.put(key, replace(self.of(key), unlisted=True))
+
+    def forget(self, key: str, *, for_good: bool) -> None:
+        """Let go of a ticket's files; intents are counted on where the ticket may be linked again."""
+        if for_good:
+            self.state.ticket_files.drop(key)
+        else:
+            self.put(key, TicketFiles(requests=self.of(key).requests))
 
     def retry(self, key: str) -> None:
         """Send again what was given up; somebody asked for it."""

@@ -293,7 +293,7 @@ class TicketSync(TicketPlans):
             actor,
         )
         self.recorder.record(link.follows, event)
-        self.state.ticket_files.drop(link.ticket_id)
+        self.files.forget(link.ticket_id, for_good=why == "archived")
         if why == "archived":
             self.state.tickets.drop(link.ticket_id)
         else:

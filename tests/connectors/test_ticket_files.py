@@ -47,22 +47,22 @@ CONTENT = b"\x00\r\n--x\r\n\xff" * 100
 class Held:
     """Object storage in memory, which may be away; the real one is behind it in the whole-way test."""
 
-    bytes: dict[str, bytes] = field(default_factory=dict)
+    objects: dict[str, bytes] = field(default_factory=dict)
     away: bool = False
 
     async def put(self, tenant_id: str, content: bytes) -> str:
         """Store."""
         self._check(tenant_id)
         digest = hashlib.sha256(content).hexdigest()
-        self.bytes[digest] = content
+        self.objects[digest] = content
         return digest
 
     async def get(self, tenant_id: str, sha256: str) -> bytes:
         """Read."""
         self._check(tenant_id)
-        if sha256 not in self.bytes:
+        if sha256 not in self.objects:
             raise UnknownObject(sha256)
-        return self.bytes[sha256]
+        return self.objects[sha256]
 
     def _check(self, tenant_id: str) -> None:
         assert tenant_id == "acme"
@@ -239,7 +239,7 @@ async def test_a_file_of_theirs_is_fetched_once_it_is_asked_for(system: System) 
     assert file.actor == {"servicenow": "servicenow:beth", "jira": "jira:Mia Krystof"}[system.name]
     fetched = await system.attempt("ticket_fetch", file_id=id_, file_name=file.file_name, size="4", actor=file.actor)
     assert fetched.files == (replace(file, media_type="", sha256=hashlib.sha256(b"core").hexdigest()),)
-    assert system.held.bytes == {fetched.files[0].sha256: b"core"}
+    assert system.held.objects == {fetched.files[0].sha256: b"core"}
     known = await system.attempt("ticket_list_files", known=id_)
     assert known.files == (RemoteFile(id_),)
 
@@ -254,7 +254,7 @@ async def test_a_file_that_is_too_large_is_left_there(system: System) -> None:
         assert isinstance(report, FileReport)
         assert report.files[0].problem
         assert report.files[0].sha256 == ""
-    assert system.held.bytes == {}
+    assert system.held.objects == {}
     found = await system.files.download(system.linked.http, system.linked.link, id_, MOST - 1)
     assert found == TooLarge(f"more than {MOST - 1} bytes"), "whatever its description says"
 
@@ -361,7 +361,9 @@ async def test_polls_see_new_files(servicenow: System, jira: System, clock: Cloc
     for system, complete in ((servicenow, False), (jira, True)):
         page = await system.linked.tickets.list_changed(system.linked.http, system.linked.link, since, 100)
         assert isinstance(page, Page), page
-        assert list(page.files) == [FilesSeen(system.ticket, (ids[system.name],), complete)]
+        [seen] = page.files
+        assert replace(seen, at=0) == FilesSeen(system.ticket, (ids[system.name],), complete)
+        assert bool(seen.at) == complete
     off = replace(servicenow.linked.link, config={**servicenow.linked.link.config, "poll_files": False})
     page = await servicenow.linked.tickets.list_changed(servicenow.linked.http, off, since, 100)
     assert isinstance(page, Page)
@@ -378,10 +380,14 @@ def parsed(name: str, document: Any) -> list[Any]:
 def test_webhooks_tell_which_files_there_are() -> None:
     import orjson
 
-    [(first, seen)] = parsed("servicenow", {"event": "incident.attachment", "sys_id": "s1", "attachments": ["b", "a"]})
+    [(first, seen)] = parsed(
+        "servicenow", {"event": "incident.attachment", "sys_id": "s1", "attachments": ["b", "a"], "at": "17"}
+    )
     assert isinstance(seen, FilesObserved)
     assert (seen.external_id, seen.file_ids, seen.complete, seen.origin) == ("s1", ("a", "b"), True, "webhook")
     assert parsed("servicenow", orjson.loads(seen.raw)) == [(first, seen)]
+    later = {"event": "incident.attachment", "sys_id": "s1", "attachments": ["a", "b"], "at": "18"}
+    assert parsed("servicenow", later)[0][0].id != first.id, "a state that came again is told again"
     issue = {"id": "10001", "key": "OPS-1", "fields": {"summary": "x", "attachment": [{"id": "7", "filename": "a"}]}}
     told = parsed("jira", {"webhookEvent": "jira:issue_updated", "issue": issue})
     [(_, ticket), (envelope, files)] = told

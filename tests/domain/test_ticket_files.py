@@ -314,7 +314,7 @@ def test_after_a_merge_both_tickets_get_what_they_lack() -> None:
 def test_linking_an_existing_ticket_brings_its_files_in() -> None:
     desk = Desk(systems=("int_1",)).linked()
     desk.intake.command(UnlinkTicket(desk.incident, ticket_id(desk.incident, "int_1"), "user:ada"))
-    assert desk.files("int_1") == TicketFiles()
+    assert desk.files("int_1") == TicketFiles(), "no intent was made yet"
     desk.intake.command(LinkTicket(desk.incident, "int_1", "user:ada", "INC0010007"))
     desk.answer_ticket("int_1")
     assert [one.action for one in desk.open("int_1")] == ["ticket_list_files"]

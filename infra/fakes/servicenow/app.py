@@ -171,7 +171,9 @@ class FakeServiceNow:
         return Response(status_code=204)
 
     def _files_changed(self, sys_id: str, ids: list[str]) -> None:
-        self.webhooks.emit({"event": "incident.attachment", "sys_id": sys_id, "attachments": ids})
+        self.webhooks.emit(
+            {"event": "incident.attachment", "sys_id": sys_id, "attachments": ids, "at": str(int(self._clock() * 1000))}
+        )
 
     async def _attach(self, request: Request) -> Response:
         self.table.get(request.query_params.get("table_sys_id", ""))
