@@ -31,12 +31,13 @@ async def attempt(
     is_late: bool = False,
     is_held: Callable[[], bool] = lambda: True,
     store: Store | None = None,
+    permalink: str = "",
 ) -> Outcome | TooLate | TicketReport | FileReport | Gone:
     """Carry out an intent for the ``number``-th time and say what became of it; never raises.
 
     From the second attempt on the first may have worked and its answer been lost, so the provider is asked first. One
     that ``is_late`` is not sent any more, nor one whose lease ``is_held`` no longer: somebody else may be sending it.
-    ``store`` is where the bytes of files are.
+    ``store`` is where the bytes of files are, ``permalink`` the address of incidents for people.
     """
     connector = connectors.get(intent.connector)
     if integration is None or integration.connector != intent.connector:
@@ -52,7 +53,7 @@ async def attempt(
         if tickets is not None:
             if not is_held():
                 return _LEASE_RAN_OUT
-            return await TicketAttempt(tickets, http, integration, intent, number).make()
+            return await TicketAttempt(tickets, http, integration, intent, number, permalink).make()
         if sends is None or intent.action not in sends.actions:
             return PermanentFailure(f"{intent.connector} has no action {intent.action!r}")
         return await _sent(sends, http, integration, intent, number, is_late=is_late, is_held=is_held)

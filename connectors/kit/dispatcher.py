@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import secrets
 import socket
 import time
@@ -16,11 +17,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import partial
+from typing import Annotated
 
 import psycopg
 import structlog
 from psycopg.rows import dict_row
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from connectors.kit import outbox, results
@@ -34,6 +36,7 @@ from connectors.kit.outbox import FinalState, Leased
 from connectors.kit.outcome import Gone, Ok, Outcome, PermanentFailure, TooLate, TransientFailure
 from connectors.kit.targets import HeldBack, Targets
 from connectors.kit.ticket_attempt import TicketReport
+from streams.domain.attachments import refused_link
 from streams.domain.errors import IncidentsError, Transient
 from streams.domain.ticket_files import FILE_ACTIONS
 from streams.domain.tickets import TICKET_ACTIONS
@@ -47,7 +50,16 @@ _RECONNECT_S = 1.0
 _OLD_S = 60.0
 """Age of an unfinished intent at which the readiness check says it."""
 
+_PLACES = re.compile(r"\{[a-z]+\}")
+_NO_PLACE = "an address of incidents has {key} or {id} in it"
+
 _log = structlog.get_logger(__name__)
+
+
+def _permalink(given: str) -> str:
+    if given and (why := refused_link(given) or ("" if {"{key}", "{id}"} & set(_PLACES.findall(given)) else _NO_PLACE)):
+        raise ValueError(why)
+    return given
 
 
 class DispatcherSettings(BaseSettings):
@@ -62,6 +74,9 @@ class DispatcherSettings(BaseSettings):
         9.0, gt=0, description="renewed three times in that time; a killed process's work waits so long"
     )
     poll_s: float = Field(5.0, gt=0, description="how often to look without being told")
+    permalink: Annotated[str, AfterValidator(_permalink)] = Field(
+        "", description="address of an incident for people, with {key} or {id} in it; tickets get it as a link"
+    )
     stop_s: float = Field(
         7.0, gt=0, description="what is under way may finish so long when the process is told to stop"
     )
@@ -266,6 +281,7 @@ class Dispatcher:
                 is_late=leased.is_late,
                 is_held=partial(self._is_held, intent.intent_id),
                 store=self._store,
+                permalink=self._settings.permalink,
             )
         target.learn(outcome)
         return outcome

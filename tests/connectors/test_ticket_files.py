@@ -10,12 +10,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from connectors.jira.client import JiraTickets
 from connectors.jira.files import JiraFiles, files_of
 from connectors.jira.inbound import JiraReceives
 from connectors.kit import http as kit_http
 from connectors.kit.contract import Delivery
+from connectors.kit.dispatcher import DispatcherSettings
 from connectors.kit.file_attempt import FileAttempt, FileReport, Store, digest_of
 from connectors.kit.files import Files, TicketFile
 from connectors.kit.http import ProviderHttp, Upload
@@ -348,6 +350,43 @@ async def test_a_link_of_jira_is_replaced_and_of_servicenow_a_note(servicenow: S
         "system=incidents&id=l1", {"url": "https://a.example/", "title": "A"},
     )  # fmt: skip
     assert servicenow.linked.effects()["effects"]["work_notes"] == 1
+
+
+async def test_a_ticket_gets_the_incidents_own_address_once(servicenow: System, jira: System) -> None:
+    for system in (servicenow, jira):
+        tickets, http, link = system.linked.tickets, system.linked.http, system.linked.link
+        payload = {"number": "7", **TicketRequest("inc-5b1c6c0e-int_1").payload()}
+        intent = Intent("i", "inc-id", system.name, "int_1", "ticket_link", system.ticket, "i", "e", 1, payload=payload)
+        for number in (1, 2):
+            done = await TicketAttempt(tickets, http, link, intent, number, "https://s.example/{key}/{id}").make()
+            assert isinstance(done, TicketReport)
+            assert done.ticket == await system.linked.read(system.ticket), "what it is after that"
+        await TicketAttempt(tickets, http, link, intent, 3).make()
+    [issue] = jira.linked.effects()["tickets"].values()
+    [shown] = issue["remotelinks"].values()
+    assert shown["object"] == {"url": "https://s.example/INC-7/inc-id", "title": "INC-7"}
+    assert servicenow.linked.effects()["effects"]["work_notes"] == 1
+
+
+async def test_an_address_that_cannot_be_put_there_leaves_the_ticket_linked(jira: System) -> None:
+    payload = {"number": "7", **TicketRequest("inc-5b1c6c0e-int_1").payload()}
+    intent = Intent("i", "inc-id", "jira", "int_1", "ticket_link", jira.ticket, "i", "e", 1, payload=payload)
+    attempt = TicketAttempt(
+        jira.linked.tickets, jira.linked.http, jira.linked.link, intent, 1, "https://s.example/{key}"
+    )
+    await jira.linked.fault(kind="status", status=403, on="link")
+    done = await attempt.make()
+    assert isinstance(done, TicketReport)
+    assert done.detail.startswith("INC-7 could not be linked from it: HTTP 403")
+    await jira.linked.fault(kind="status", status=503, on="link")
+    assert isinstance(await attempt.make(), TransientFailure)
+
+
+@pytest.mark.parametrize("given", ["status.example/{key}", "https://status.example/", "javascript:{key}"])
+def test_addresses_of_incidents_that_are_refused(given: str) -> None:
+    with pytest.raises(ValidationError):
+        DispatcherSettings(permalink=given)
+    assert DispatcherSettings(permalink="https://status.example/{id}").permalink
 
 
 async def test_polls_see_new_files(servicenow: System, jira: System, clock: Clock) -> None:
