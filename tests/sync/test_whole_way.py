@@ -36,7 +36,6 @@ from tests.harness.workers import environment, process
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 
-TENANT = "acme"
 PASSED_S = 120.0
 """How long a change may take on a busy machine: nothing here measures how long it does take."""
 
@@ -74,6 +73,7 @@ class Site:
     api: httpx.Client
     fakes: dict[str, httpx.Client]
     start: Callable[[str], Popen[bytes]]
+    tenant: str
     ids: dict[str, str] = field(default_factory=dict)
     processes: dict[str, Popen[bytes]] = field(default_factory=dict)
 
@@ -152,9 +152,10 @@ def site(
 
         processes = {name: start(name) for name in ("worker", "projector", "dispatcher", "poller", "api")}
         rows = held.enter_context(psycopg.connect(database_url, autocommit=True, row_factory=dict_row))
-        api = held.enter_context(httpx.Client(base_url=url, timeout=60, headers=bearer(rows)))
+        tenant = f"acme-{secrets.token_hex(3)}"  # topics and database are the module's
+        api = held.enter_context(httpx.Client(base_url=url, timeout=60, headers=bearer(rows, tenant)))
         fakes = {name: held.enter_context(httpx.Client(base_url=address)) for name, address in addresses.items()}
-        found = Site(api, fakes, start, processes=processes)
+        found = Site(api, fakes, start, tenant, processes=processes)
         for client, path in ((api, "/health/ready"), *((fake, "/_effects") for fake in fakes.values())):
             wait_until(partial(answers, client, path), f"{client.base_url} is ready", 180)
         wait_until(lambda: answers(httpx, f"http://127.0.0.1:{health}/health/ready"), "the worker is ready", 180)
@@ -170,13 +171,13 @@ def answers(client: Any, path: str) -> bool:
         return False
 
 
-def bearer(rows: psycopg.Connection[dict[str, Any]]) -> dict[str, str]:
+def bearer(rows: psycopg.Connection[dict[str, Any]], tenant: str) -> dict[str, str]:
     """A new token of an administrator, as a header."""
     token_id, text = tokens.generate()
     rows.execute(
         "INSERT INTO ops.api_tokens (token_id, tenant_id, name, role, token_hash, created_at)"
         " VALUES (%s, %s, 'test', 'admin', %s, now())",
-        (token_id, TENANT, tokens.digest(text)),
+        (token_id, tenant, tokens.digest(text)),
     )
     return {"Authorization": f"Bearer {text}"}
 
@@ -197,13 +198,13 @@ def connect(
     }
     for name, (config, token) in accounts.items():
         added = integrations.add(
-            rows, box, CONNECTORS[name], TENANT, config={"base_url": addresses[name], **config}, api_token=token
+            rows, box, CONNECTORS[name], site.tenant, config={"base_url": addresses[name], **config}, api_token=token
         )
         site.ids[name] = added.integration_id
         target = {"url": f"{url}/api/v1/webhooks/{name}/{added.integration_id}", "secret": added.secret.value}
         site.fakes[name].post("/_webhook", json=target).raise_for_status()
         mapping = SetMapping(added.integration_id, name, 1, fields_of(name), "user:test", create_for=("SEV-1", "SEV-2"))
-        envelope = Envelope(f"mapping-{name}", "/test", TYPE_OF[SetMapping], TENANT)
+        envelope = Envelope(f"mapping-{name}", "/test", TYPE_OF[SetMapping], site.tenant)
         send(kafka, [(envelope, mapping)])
 
 
