@@ -84,11 +84,11 @@ class TicketSync(TicketPlans):
         return next((link for link in links if link and link.integration_id == integration_id), None)
 
     def _rehome(self, source: Incident, event: events.Merged) -> None:
-        """After a merge the source's tickets show the target."""
+        """After a merge the source's tickets show the target; one that is lost stays where it was."""
         for key in self.state.ticket_index.of(source.id):
             link = self.state.tickets.get(key)
             target = self.state.incidents.get(event.other)
-            if link is None or target is None:
+            if link is None or target is None or link.phase == "lost":
                 continue
             self.put(link._replace(follows=target.id))
             how = said.TicketLinked(

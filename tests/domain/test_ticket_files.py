@@ -372,3 +372,12 @@ def _fields(file: RemoteFile) -> dict[str, Any]:
 
 def _with(file: RemoteFile) -> RemoteFile:
     return RemoteFile(**_fields(file), sha256=SHA)
+
+
+def test_a_ticket_that_is_lost_is_not_linked_again_by_a_merge() -> None:
+    desk = Desk(systems=("int_1",)).linked()
+    desk.intake.command(UnlinkTicket(desk.incident, ticket_id(desk.incident, "int_1"), "user:ada"))
+    desk.intake.command(commands.Declare("The same", "user:ada"))
+    desk.intake.command(commands.Merge(desk.incident, desk.intake.declared()[1], "user:ada"))
+    shown = tickets((one.envelope, one.event) for one in desk.intake.recorded)
+    assert shown.tickets[ticket_id(desk.incident, "int_1")].state == "unlinked"
