@@ -154,7 +154,7 @@ def _remove(home: Path) -> None:
 
 def free_offset() -> int:
     """A port offset at which nothing of a stack is taken; by chance, since others may look at the same moment."""
-    for offset in random.sample(range(20_000, 40_000, 100), 200):
+    for offset in random.sample(range(1_000, 13_000, 100), 100):
         if all(map(is_free, StackSettings(port_offset=offset).all_ports())):
             return offset
     raise SystemExit("no range of free ports was found")
