@@ -91,9 +91,13 @@ class FileSync:
             self.put(key, TicketFiles(requests=self.of(key).requests))
 
     def retry(self, key: str) -> None:
-        """Send again what was given up; somebody asked for it."""
-        files = self.of(key)
-        self.put(key, replace(files, outgoing=(*files.outgoing, *files.failed), failed=()))
+        """Send whatever a ticket lacks, also what was given up: somebody asked for it."""
+        link = self.state.tickets.get(key)
+        if link is None or self.goes(link, out=True) is None:
+            return
+        self.put(key, replace(self.of(key), failed=()))
+        for file in attached_to(self.state, link.follows).files:
+            self._send(link, file.attachment_id)
 
     def advance(self, key: str) -> None:
         """Ask for what is to be done next."""

@@ -308,6 +308,9 @@ def test_after_a_merge_both_tickets_get_what_they_lack() -> None:
     desk.intake.command(commands.Merge(other, desk.incident, "user:ada"))
     sent = {(one.external_id, one.payload["file_name"]) for one in desk.open("int_1")}
     assert sent == {("T-int_1", "two.txt")}, "the ticket that came with the merge has its own; it gets what comes now"
+    desk.intake.command(ReconcileTickets(desk.incident, "user:ada"))
+    sent = {(one.external_id, one.payload["file_name"]) for one in desk.open("int_1")}
+    assert sent == {("T-int_1", "two.txt"), ("T-other", "one.txt")}, "and the rest when somebody asks"
     assert [one.file_name for one in desk.held().files] == ["one.txt", "two.txt"]
 
 
