@@ -12,7 +12,6 @@ import psutil
 from infra.local.errors import PortTaken
 from infra.local.settings import LOOPBACK
 
-
 EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
 """Where Linux says from which ports it takes those of outgoing connections."""
 
