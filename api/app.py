@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Self
 
@@ -37,9 +37,10 @@ from connectors.kit.secrets import ConnectorSettings, SecretBox
 from policy.decision import Action, Decide, Principal, decide
 from projections.connections import AsyncConnection, parameters, pool
 from streams.runtime.admission import Admission
+from streams.runtime.attachment_storage import AttachmentStorage
 from streams.runtime.object_storage import ObjectStorage
 from streams.runtime.producer import AcknowledgedProducer
-from streams.runtime.settings import DatabaseSettings, KafkaSettings, ObjectStorageSettings
+from streams.runtime.settings import AttachmentSettings, DatabaseSettings, KafkaSettings, ObjectStorageSettings
 
 DESCRIPTION = """Incidents, their timeline and their alerts. Writes answer once reads show them; every error is a
 problem document (RFC 9457). The tenant is the token's."""
@@ -47,12 +48,13 @@ problem document (RFC 9457). The tenant is the token's."""
 
 @dataclass(frozen=True, slots=True)
 class Backends:
-    """Where the servers are that the API uses, and the key of the secrets it reads."""
+    """Where the servers are that the API uses, the key of the secrets it reads, and how large files may be."""
 
     kafka: KafkaSettings
     database: DatabaseSettings
     storage: ObjectStorageSettings
     connectors: ConnectorSettings
+    attachments: AttachmentSettings = field(default_factory=AttachmentSettings)
 
     @classmethod
     def from_environment(cls) -> Self:
@@ -87,7 +89,7 @@ def create_app(settings: ApiSettings, backends: Backends, *, decision_point: Dec
     app.include_router(graphql_router(graphiql=settings.graphiql), prefix="/graphql", include_in_schema=False)
     describe(app)
     errors.install(app)
-    app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
+    app.add_middleware(BodyLimit, limit=settings.max_body_bytes, upload_limit=backends.attachments.max_bytes)
     app.add_middleware(Door)
     app.add_middleware(Measured)
     return app
@@ -143,6 +145,7 @@ async def running(settings: ApiSettings, backends: Backends, decision_point: Dec
                 admit=partial(admission.check, command=True),
             ),
             admission=admission,
+            attachments=AttachmentStorage(ObjectStorage(backends.storage)),
         )
 
 

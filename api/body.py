@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -115,22 +116,26 @@ def _check_query(request: Request, known: frozenset[str]) -> None:
     _check_text((value for _, value in parameters.multi_items()), "the query")
 
 
+_UPLOAD = re.compile(r"/api/v1/incidents/[^/]+/attachments")
+
+
 class BodyLimit:
     """ASGI middleware: a body longer than the limit is answered 413 before anything reads it whole.
 
-    ``limit`` is in bytes.
+    ``limit`` is in bytes, ``upload_limit`` that of an attached file.
     """
 
-    def __init__(self, app: ASGIApp, limit: int) -> None:
+    def __init__(self, app: ASGIApp, limit: int, upload_limit: int) -> None:
         self._app = app
         self._limit = limit
+        self._upload_limit = upload_limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on with a body that counts itself."""
         if scope["type"] != "http" or scope["method"] in {"GET", "HEAD"}:
             await self._app(scope, receive, send)
             return
-        limit = self._limit
+        limit = self._upload_limit if _UPLOAD.fullmatch(scope["path"]) else self._limit
         problem = Problem(413, "body-too-large", "The body is too large", f"at most {limit} bytes")
         length = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
         if length.isdigit() and int(length) > limit:

@@ -28,7 +28,16 @@ from streams.runtime.producer import AcknowledgedProducer, BrokerUnavailable, Pr
 
 _SOURCE = "/api"
 _GLANCE_S = 0.3
-_STATUS = {Reason.UNKNOWN_INCIDENT: 404, Reason.STALE_REVISION: 412, Reason.REUSED_KEY: 422}
+_STATUS = {
+    Reason.UNKNOWN_INCIDENT: 404,
+    Reason.UNKNOWN_ATTACHMENT: 404,
+    Reason.UNKNOWN_LINK: 404,
+    Reason.STALE_REVISION: 412,
+    Reason.REUSED_KEY: 422,
+    Reason.INVALID_FILE: 422,
+    Reason.INVALID_LINK: 422,
+}
+_INVALID = frozenset({Reason.INVALID_FILE, Reason.INVALID_LINK})
 _TITLE = {404: "Not found", 409: "The state does not allow it", 412: "The incident has changed", 422: "Reused key"}
 
 
@@ -146,4 +155,5 @@ def _label(outcome: CommandResult | None) -> str:
 def rejection(outcome: CommandRejected) -> Problem:
     """The problem that tells why a command was refused: 404, 412 or 422 where HTTP has a word for it, else 409."""
     status = next((status for reason, status in _STATUS.items() if reason == outcome.reason), 409)
-    return Problem(status, outcome.reason, _TITLE[status], outcome.detail, reason=outcome.reason)
+    title = "The input is not valid" if outcome.reason in _INVALID else _TITLE[status]
+    return Problem(status, outcome.reason, title, outcome.detail, reason=outcome.reason)

@@ -18,6 +18,7 @@ from api.reads import Reads
 from api.settings import ApiSettings
 from policy.decision import Action, Decide, Principal
 from streams.runtime.admission import Admission
+from streams.runtime.attachment_storage import AttachmentStorage
 from streams.runtime.producer import AcknowledgedProducer
 
 
@@ -35,6 +36,7 @@ class Api:
     follower: Follower
     commands: Commands
     admission: Admission
+    attachments: AttachmentStorage
 
 
 def parts(connection: HTTPConnection) -> Api:

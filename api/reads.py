@@ -13,9 +13,11 @@ from api.database import Database
 from api.live.events import RecordedEvent
 from api.live.follow import Selection
 from api.problems import Problem
+from projections.attachment_rows import FileRow, LinkRow
 from projections.base import bounded
 from projections.queries import alerts as alert_queries
 from projections.queries import as_of as as_of_queries
+from projections.queries import attachments as attachment_queries
 from projections.queries import board as board_queries
 from projections.queries import incidents as incident_queries
 from projections.queries import tickets as ticket_queries
@@ -169,6 +171,30 @@ class Reads:
         async with self._database.tenant(tenant_id) as connection:
             rows = await ticket_queries.list_conflicts(connection, wanted, behind, _limit(limit) + 1)
         return _page(rows, limit, lambda row: ticket_queries.conflict_cursor_after(row).encode())
+
+    async def files(self, tenant_id: str, incident_id: str, *, after: str | None, limit: int) -> Page[FileRow]:
+        """A page of an incident's files, the newest first."""
+        behind = _parsed(attachment_queries.parse_file_cursor, after)
+        async with self._database.tenant(tenant_id) as connection:
+            rows = await attachment_queries.list_files(connection, incident_id, behind, _limit(limit) + 1)
+        return _page(rows, limit, lambda row: attachment_queries.file_cursor_after(row).encode())
+
+    async def file(self, tenant_id: str, attachment_id: str) -> FileRow | None:
+        """A file, also one that was removed."""
+        async with self._database.tenant(tenant_id) as connection:
+            return await attachment_queries.get_file(connection, attachment_id)
+
+    async def links(self, tenant_id: str, incident_id: str, *, after: str | None, limit: int) -> Page[LinkRow]:
+        """A page of an incident's links, the newest first."""
+        behind = _parsed(attachment_queries.parse_link_cursor, after)
+        async with self._database.tenant(tenant_id) as connection:
+            rows = await attachment_queries.list_links(connection, incident_id, behind, _limit(limit) + 1)
+        return _page(rows, limit, lambda row: attachment_queries.link_cursor_after(row).encode())
+
+    async def link(self, tenant_id: str, incident_id: str, url: str) -> LinkRow | None:
+        """The incident's link to an address."""
+        async with self._database.tenant(tenant_id) as connection:
+            return await attachment_queries.find_link(connection, incident_id, url)
 
     async def sync_summary(self, tenant_id: str) -> SyncSummary:
         """How many conflicts are open and tickets not in step."""

@@ -57,6 +57,9 @@ COMMANDS: tuple[Command, ...] = (
     Command("demo", "cli.demo:command", USE),
     Command("send", "cli.send:command", USE),
     Command("show", "cli.show:command", USE),
+    Command("attach", "cli.attach:attach", USE),
+    Command("link", "cli.attach:link", USE),
+    Command("attachments", "cli.attachments:app", USE),
     Command("tail", "cli.tail:command", USE),
     Command("watch", "cli.watch:command", USE),
 )

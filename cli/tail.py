@@ -40,7 +40,9 @@ def line(event: dict[str, Any]) -> str:
     """An event in one line for people."""
     short = str(event["type"]).removeprefix("com.incidents.").removesuffix(".v1")
     data = event.get("data") or {}
-    said = next((str(data[name]) for name in ("title", "to", "text", "assignee", "severity") if data.get(name)), "")
+    said = next(
+        (str(data[name]) for name in ("title", "to", "text", "assignee", "severity", "file_name") if data.get(name)), ""
+    )
     if not said and data.get("alerts"):
         said = f"{len(data['alerts'])} x {data['alerts'][0].get('title', '')}"
     return f"{event['tenantsequence']:>8}  {event['time']}  {str(event['subject'])[:8]}  {short:<22}  {said}"

@@ -21,6 +21,7 @@ class Action(StrEnum):
     READ_INCIDENTS = "incidents:read"
     READ_TIMELINE = "timeline:read"
     READ_ALERTS = "alerts:read"
+    READ_ATTACHMENTS = "attachments:read"
     READ_BOARD = "board:read"
     READ_CONNECTORS = "connectors:read"
     READ_OPERATIONS = "operations:read"
@@ -39,6 +40,7 @@ _NEEDS: dict[Action, Role] = {
     Action.READ_INCIDENTS: "viewer",
     Action.READ_TIMELINE: "viewer",
     Action.READ_ALERTS: "viewer",
+    Action.READ_ATTACHMENTS: "viewer",
     Action.READ_BOARD: "viewer",
     Action.READ_CONNECTORS: "viewer",
     Action.READ_OPERATIONS: "viewer",

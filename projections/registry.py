@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from projections.alerts import Alerts
+from projections.attachments import Attachments
 from projections.base import Projection, Rebuildable
 from projections.incidents import Incidents
 from projections.outbox import Outbox, OutboxResults
@@ -17,6 +18,7 @@ _READ_MODELS: dict[str, Callable[[int], Rebuildable]] = {
     "incidents": Incidents,
     "alerts": Alerts,
     "tickets": Tickets,
+    "attachments": Attachments,
 }
 READ_MODELS = tuple(_READ_MODELS)
 """The projections that have generations, in the order in which they write; the others belong to ``ops``."""
@@ -24,7 +26,7 @@ READ_MODELS = tuple(_READ_MODELS)
 
 def projections() -> tuple[Projection, ...]:
     """One instance of each, of its first generation."""
-    return (Timeline(), Incidents(), Alerts(), Tickets(), Timers(), Outbox(), OutboxResults())
+    return (Timeline(), Incidents(), Alerts(), Tickets(), Attachments(), Timers(), Outbox(), OutboxResults())
 
 
 def rebuildable(name: str, generation: int) -> Rebuildable:

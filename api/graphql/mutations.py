@@ -14,7 +14,7 @@ from api.graphql.types import Incident
 from api.problems import Problem
 from api.rest.actions import resolve
 from policy.decision import Action, Principal
-from streams.domain import commands, ticket_commands
+from streams.domain import attachment_commands, commands, ticket_commands
 from streams.domain.errors import Reason
 
 Key = Annotated[str, strawberry.argument(description="the same key again is answered with the first outcome")]
@@ -203,6 +203,46 @@ class Mutation:
         principal, id_ = await _target(info, id)
         target = await resolve(info.context.api, principal, into)
         command = commands.Merge(id_, target, principal.actor, expected_revision)
+        return await _carry_out(info, principal, command, idempotency_key)
+
+    @strawberry.mutation(description="Add a link (http or https); one that is there gets the new title")
+    async def add_incident_link(
+        self,
+        info: Resolving,
+        id: str,  # noqa: A002
+        url: str,
+        title: str = "",
+        idempotency_key: Key = "",
+    ) -> CommandPayload:
+        """Without a title its address stands for it."""
+        principal, id_ = await _target(info, id)
+        command = attachment_commands.AddLink(id_, url, principal.actor, title)
+        return await _carry_out(info, principal, command, idempotency_key)
+
+    @strawberry.mutation(description="Take a link away")
+    async def remove_incident_link(
+        self,
+        info: Resolving,
+        id: str,  # noqa: A002
+        link_id: str,
+        idempotency_key: Key = "",
+    ) -> CommandPayload:
+        """It stays on the timeline."""
+        principal, id_ = await _target(info, id)
+        command = attachment_commands.RemoveLink(id_, link_id, principal.actor)
+        return await _carry_out(info, principal, command, idempotency_key)
+
+    @strawberry.mutation(description="Take a file away; files are attached over REST")
+    async def remove_incident_attachment(
+        self,
+        info: Resolving,
+        id: str,  # noqa: A002
+        attachment_id: str,
+        idempotency_key: Key = "",
+    ) -> CommandPayload:
+        """It stays on the timeline."""
+        principal, id_ = await _target(info, id)
+        command = attachment_commands.RemoveAttachment(id_, attachment_id, principal.actor)
         return await _carry_out(info, principal, command, idempotency_key)
 
     @strawberry.mutation(description="Link a ticket to an incident; without externalId one is made")

@@ -9,6 +9,7 @@ from typing import Any, Self
 import strawberry
 from strawberry.scalars import JSON
 
+from api.graphql.attachments import AttachmentConnection, LinkConnection, file_page, link_page
 from api.graphql.context import Resolving
 from api.graphql.paging import After, First, PageInfo, page_info
 from api.graphql.tickets import SyncSummary, Ticket
@@ -170,6 +171,18 @@ class Incident:
         """Those that follow this incident, also after a merge."""
         principal = await info.context.ask(Action.READ_TIMELINE, "incident_id", self.id)
         return [Ticket.of(one) for one in await tickets_of(info.context.api.reads, principal.tenant_id, self.id)]
+
+    @strawberry.field(description="Its files, the newest first")
+    async def attachments(self, info: Resolving, first: First = 50, after: After = None) -> AttachmentConnection:
+        """A page of the files that belong to the incident."""
+        principal = await info.context.ask(Action.READ_ATTACHMENTS, "incident_id", self.id)
+        return file_page(*await info.context.api.reads.files(principal.tenant_id, self.id, after=after, limit=first))
+
+    @strawberry.field(description="Its links, the newest first")
+    async def links(self, info: Resolving, first: First = 50, after: After = None) -> LinkConnection:
+        """A page of the links that belong to the incident."""
+        principal = await info.context.ask(Action.READ_ATTACHMENTS, "incident_id", self.id)
+        return link_page(*await info.context.api.reads.links(principal.tenant_id, self.id, after=after, limit=first))
 
     @strawberry.field(description="Its alerts, newest first")
     async def alerts(self, info: Resolving, first: First = 50, after: After = None) -> AlertConnection:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from api.rest import (
     actions,
     alerts,
+    attachments,
     configuration,
     connectors,
     health,
@@ -23,6 +24,7 @@ ROUTERS = (
     incidents.router,
     actions.router,
     alerts.router,
+    attachments.router,
     streams.router,
     operations.router,
     connectors.router,

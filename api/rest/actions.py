@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Header
 from starlette.responses import Response
 
 from api.body import StrictRoute
+from api.commands import Submitted
 from api.dependencies import Api, IdempotencyKey, Parts, Traceparent, allowed
 from api.problems import Problem
 from api.rest.models import (
@@ -46,6 +47,10 @@ class Context:
     async def incident_id(self, reference: str) -> str:
         """The id behind an id or number."""
         return await resolve(self.api, self.principal, reference)
+
+    async def submit(self, command: commands.Command) -> Submitted:
+        """Submit, for an answer of the caller's own; raises ``Problem``."""
+        return await self.api.commands.submit(self.principal, command, key=self._key, traceparent=self._traceparent)
 
     async def carry_out(self, command: commands.Command) -> Response:
         """Submit and answer."""

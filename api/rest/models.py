@@ -61,6 +61,15 @@ class NoteInput(Input):
     text: Text = Field(min_length=1, examples=["Rolled back to 4.2.1"])
 
 
+class LinkInput(Input):
+    """A link; without a title its address stands for it."""
+
+    url: Annotated[str, StringConstraints(min_length=1, max_length=2_000)] = Field(
+        examples=["https://grafana.example/d/7"]
+    )
+    title: Short = Field("", examples=["Latency of checkout"])
+
+
 class LinkTicketInput(Input):
     """A ticket to link; without ``external_id`` one is made."""
 

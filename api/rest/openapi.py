@@ -76,6 +76,23 @@ WRITE_ANSWERS: Responses = {
     415: _problem("The body is not application/json"),
 }
 
+UPLOAD: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "description": "The file itself; its content type becomes the recorded media type",
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+
+FILE: Responses = {
+    200: {
+        "description": "The file, as `Content-Disposition: attachment`",
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    },
+    404: _problem("Unknown incident or file, or the file stayed at its ticket"),
+    410: _problem("The file was removed or erased"),
+}
+
 STREAM: Responses = {
     200: {
         "description": "Server-sent events: `id` is the tenantsequence, `event` the CloudEvents type or `reset`",

@@ -140,6 +140,29 @@ event_id text NOT NULL
 topic_partition integer NOT NULL
 topic_offset bigint NOT NULL
 
+-- table read_data.attachments_g1, row security forced
+tenant_id text NOT NULL
+attachment_id text NOT NULL
+incident_id text NOT NULL
+file_name text NOT NULL
+media_type text NOT NULL
+size bigint NOT NULL
+sha256 text NOT NULL
+actor text NOT NULL
+how text NOT NULL
+via text NOT NULL
+ticket_id text NOT NULL
+external_id text NOT NULL
+problem text NOT NULL
+added_at timestamp with time zone NOT NULL
+state text NOT NULL
+removed_by text NOT NULL
+removed_at timestamp with time zone
+tenantsequence bigint NOT NULL
+event_id text NOT NULL
+topic_partition integer NOT NULL
+topic_offset bigint NOT NULL
+
 -- table read_data.incident_alerts_g1, row security forced
 tenant_id text NOT NULL
 incident_id text NOT NULL
@@ -187,6 +210,22 @@ event_id text NOT NULL
 topic_partition integer NOT NULL
 topic_offset bigint NOT NULL
 family jsonb NOT NULL DEFAULT '[]'::jsonb
+
+-- table read_data.links_g1, row security forced
+tenant_id text NOT NULL
+link_id text NOT NULL
+incident_id text NOT NULL
+url text NOT NULL
+title text NOT NULL
+actor text NOT NULL
+added_at timestamp with time zone NOT NULL
+state text NOT NULL
+removed_by text NOT NULL
+removed_at timestamp with time zone
+tenantsequence bigint NOT NULL
+event_id text NOT NULL
+topic_partition integer NOT NULL
+topic_offset bigint NOT NULL
 
 -- table read_data.ticket_conflicts_g1, row security forced
 tenant_id text NOT NULL
@@ -296,6 +335,30 @@ topic_offset bigint NOT NULL
     topic_offset
    FROM read_data.alerts_g1;
 
+-- view read.attachments {security_invoker=true}
+ SELECT tenant_id,
+    attachment_id,
+    incident_id,
+    file_name,
+    media_type,
+    size,
+    sha256,
+    actor,
+    how,
+    via,
+    ticket_id,
+    external_id,
+    problem,
+    added_at,
+    state,
+    removed_by,
+    removed_at,
+    tenantsequence,
+    event_id,
+    topic_partition,
+    topic_offset
+   FROM read_data.attachments_g1;
+
 -- view read.incident_alerts {security_invoker=true}
  SELECT tenant_id,
     incident_id,
@@ -345,6 +408,23 @@ topic_offset bigint NOT NULL
     topic_offset,
     family
    FROM read_data.incidents_g1;
+
+-- view read.links {security_invoker=true}
+ SELECT tenant_id,
+    link_id,
+    incident_id,
+    url,
+    title,
+    actor,
+    added_at,
+    state,
+    removed_by,
+    removed_at,
+    tenantsequence,
+    event_id,
+    topic_partition,
+    topic_offset
+   FROM read_data.links_g1;
 
 -- view read.ticket_conflicts {security_invoker=true}
  SELECT tenant_id,
@@ -497,6 +577,14 @@ topic_offset bigint NOT NULL
 
 -- constraint alerts_g1_tenant_id_check on read_data.alerts_g1: CHECK ((tenant_id <> ''::text))
 
+-- constraint attachments_g1_how_check on read_data.attachments_g1: CHECK ((how = ANY (ARRAY['uploaded'::text, 'ticket'::text])))
+
+-- constraint attachments_g1_pkey on read_data.attachments_g1: PRIMARY KEY (tenant_id, attachment_id)
+
+-- constraint attachments_g1_state_check on read_data.attachments_g1: CHECK ((state = ANY (ARRAY['held'::text, 'left'::text, 'removed'::text])))
+
+-- constraint attachments_g1_tenant_id_check on read_data.attachments_g1: CHECK ((tenant_id <> ''::text))
+
 -- constraint incident_alerts_g1_pkey on read_data.incident_alerts_g1: PRIMARY KEY (tenant_id, incident_id, alert_key)
 
 -- constraint incident_alerts_g1_tenant_id_check on read_data.incident_alerts_g1: CHECK ((tenant_id <> ''::text))
@@ -506,6 +594,12 @@ topic_offset bigint NOT NULL
 -- constraint incidents_g1_tenant_id_check on read_data.incidents_g1: CHECK ((tenant_id <> ''::text))
 
 -- constraint incidents_g1_tenant_id_number_key on read_data.incidents_g1: UNIQUE (tenant_id, number)
+
+-- constraint links_g1_pkey on read_data.links_g1: PRIMARY KEY (tenant_id, link_id)
+
+-- constraint links_g1_state_check on read_data.links_g1: CHECK ((state = ANY (ARRAY['there'::text, 'removed'::text])))
+
+-- constraint links_g1_tenant_id_check on read_data.links_g1: CHECK ((tenant_id <> ''::text))
 
 -- constraint ticket_conflicts_g1_ended_check on read_data.ticket_conflicts_g1: CHECK ((ended = ANY (ARRAY[''::text, 'ours'::text, 'theirs'::text, 'value'::text, 'agreement'::text, 'unlinked'::text])))
 
@@ -579,6 +673,10 @@ CREATE UNIQUE INDEX alerts_g1_pkey ON read_data.alerts_g1 USING btree (tenant_id
 
 CREATE INDEX alerts_g1_recorded ON read_data.alerts_g1 USING btree (tenant_id, recorded_at DESC, source DESC, signal_id DESC);
 
+CREATE INDEX attachments_g1_incident ON read_data.attachments_g1 USING btree (tenant_id, incident_id, added_at DESC, attachment_id DESC);
+
+CREATE UNIQUE INDEX attachments_g1_pkey ON read_data.attachments_g1 USING btree (tenant_id, attachment_id);
+
 CREATE UNIQUE INDEX incident_alerts_g1_pkey ON read_data.incident_alerts_g1 USING btree (tenant_id, incident_id, alert_key);
 
 CREATE UNIQUE INDEX incidents_g1_pkey ON read_data.incidents_g1 USING btree (tenant_id, incident_id);
@@ -592,6 +690,10 @@ CREATE INDEX incidents_g1_status ON read_data.incidents_g1 USING btree (tenant_i
 CREATE UNIQUE INDEX incidents_g1_tenant_id_number_key ON read_data.incidents_g1 USING btree (tenant_id, number);
 
 CREATE INDEX incidents_g1_updated ON read_data.incidents_g1 USING btree (tenant_id, updated_at);
+
+CREATE INDEX links_g1_incident ON read_data.links_g1 USING btree (tenant_id, incident_id, added_at DESC, link_id DESC);
+
+CREATE UNIQUE INDEX links_g1_pkey ON read_data.links_g1 USING btree (tenant_id, link_id);
 
 CREATE INDEX ticket_conflicts_g1_open ON read_data.ticket_conflicts_g1 USING btree (tenant_id, since DESC, conflict_id DESC) WHERE (ended = ''::text);
 
@@ -635,9 +737,13 @@ CREATE UNIQUE INDEX timeline_entries_g1_tenant_id_incident_id_sequence_key ON re
 
 -- policy tenant on read_data.alerts_g1 to {public}: using (tenant_id = current_setting('incidents.tenant'::text, true)) check (tenant_id = current_setting('incidents.tenant'::text, true))
 
+-- policy tenant on read_data.attachments_g1 to {public}: using (tenant_id = current_setting('incidents.tenant'::text, true)) check (tenant_id = current_setting('incidents.tenant'::text, true))
+
 -- policy tenant on read_data.incident_alerts_g1 to {public}: using (tenant_id = current_setting('incidents.tenant'::text, true)) check (tenant_id = current_setting('incidents.tenant'::text, true))
 
 -- policy tenant on read_data.incidents_g1 to {public}: using (tenant_id = current_setting('incidents.tenant'::text, true)) check (tenant_id = current_setting('incidents.tenant'::text, true))
+
+-- policy tenant on read_data.links_g1 to {public}: using (tenant_id = current_setting('incidents.tenant'::text, true)) check (tenant_id = current_setting('incidents.tenant'::text, true))
 
 -- policy tenant on read_data.ticket_conflicts_g1 to {public}: using (tenant_id = current_setting('incidents.tenant'::text, true)) check (tenant_id = current_setting('incidents.tenant'::text, true))
 
@@ -740,6 +846,10 @@ CREATE TRIGGER notify AFTER INSERT OR DELETE OR UPDATE ON ops.integrations FOR E
 
 -- SELECT on read.alerts to incidents_projector
 
+-- SELECT on read.attachments to incidents_api
+
+-- SELECT on read.attachments to incidents_projector
+
 -- SELECT on read.incident_alerts to incidents_api
 
 -- SELECT on read.incident_alerts to incidents_projector
@@ -747,6 +857,10 @@ CREATE TRIGGER notify AFTER INSERT OR DELETE OR UPDATE ON ops.integrations FOR E
 -- SELECT on read.incidents to incidents_api
 
 -- SELECT on read.incidents to incidents_projector
+
+-- SELECT on read.links to incidents_api
+
+-- SELECT on read.links to incidents_projector
 
 -- SELECT on read.ticket_conflicts to incidents_api
 
@@ -764,6 +878,10 @@ CREATE TRIGGER notify AFTER INSERT OR DELETE OR UPDATE ON ops.integrations FOR E
 
 -- DELETE, INSERT, SELECT, UPDATE on read_data.alerts_g1 to incidents_projector
 
+-- SELECT on read_data.attachments_g1 to incidents_api
+
+-- DELETE, INSERT, SELECT, UPDATE on read_data.attachments_g1 to incidents_projector
+
 -- SELECT on read_data.incident_alerts_g1 to incidents_api
 
 -- DELETE, INSERT, SELECT, UPDATE on read_data.incident_alerts_g1 to incidents_projector
@@ -771,6 +889,10 @@ CREATE TRIGGER notify AFTER INSERT OR DELETE OR UPDATE ON ops.integrations FOR E
 -- SELECT on read_data.incidents_g1 to incidents_api
 
 -- DELETE, INSERT, SELECT, UPDATE on read_data.incidents_g1 to incidents_projector
+
+-- SELECT on read_data.links_g1 to incidents_api
+
+-- DELETE, INSERT, SELECT, UPDATE on read_data.links_g1 to incidents_projector
 
 -- SELECT on read_data.ticket_conflicts_g1 to incidents_api
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from streams.domain.attachments import Attached, HeldFile, HeldLink
 from streams.domain.correlation import Rule, Window
 from streams.domain.errors import UnknownSchema
 from streams.domain.events import AlertRef, External
@@ -141,6 +142,11 @@ def _decode_ticket(values: list[Any]) -> TicketLink:
     return TicketLink(**{**named, **tuples, "fields": fields_, "asked": asked})
 
 
+def _decode_attached(values: list[Any]) -> Attached:
+    files, links = values
+    return Attached(tuple(HeldFile(**one) for one in files), tuple(HeldLink(**one) for one in links))
+
+
 _CODECS: dict[str, tuple[Callable[[Any], list[Any]], Callable[[list[Any]], Any]]] = {
     "head": (list, lambda values: Head(*values)),
     "incident": (_encode_incident, _decode_incident),
@@ -158,6 +164,7 @@ _CODECS: dict[str, tuple[Callable[[Any], list[Any]], Callable[[list[Any]], Any]]
     "preferences": (_preferences, lambda values: Preferences(*values)),
     "mapping": (lambda mapping: [asdict(mapping)], _decode_mapping),
     "ticket": (_encode_ticket, _decode_ticket),
+    "attached": (lambda held: [list(map(asdict, held.files)), list(map(asdict, held.links))], _decode_attached),
 }
 
 

@@ -29,6 +29,7 @@ from streams.archive.operations import Operations
 from streams.archive.reading import Archive
 from streams.archive.settings import TOPICS
 from streams.archive.snapshots import Snapshots, read_state
+from streams.archive.stored_objects import StoredObjects
 from streams.archive.trimming import delete_before, reached
 from streams.codec import avro, cloudevents
 from streams.domain.catalogue import TYPE_OF
@@ -38,7 +39,6 @@ from streams.domain.erasing import Erasing
 from streams.domain.errors import IncidentsError, InvalidEvent, UnknownSchema
 from streams.domain.outputs import CommandRejected
 from streams.runtime.commanding import carry_out
-from streams.runtime.object_storage import UnknownObject
 from streams.runtime.offsets import await_markers
 from streams.runtime.partition_reader import PartitionReader, StoredRecord
 from streams.runtime.partitioning import partition_of
@@ -110,7 +110,7 @@ class Eraser:
         """What there is to erase; changes nothing. Raises ``Rejected`` for a bad identifier."""
         erasing = Erasing(request.identifier, "")
         done = Done(left=list(_NOT_REACHED))
-        objects: set[str] = set()
+        objects = StoredObjects(self.archive.storage, request.tenant, erasing)
         events: dict[str, str] = {}
         for topic in TOPICS:
             with History(self.kafka, topic, self.archive) as log:
@@ -123,7 +123,7 @@ class Eraser:
                         self._left_of(record, request.tenant, erasing, done, events, objects)
         for key, value in read_state(self.kafka, number)[0].items():
             done.state_items += key.startswith(request.tenant.encode() + b"\x1f") and _in_state(key, value, erasing)
-        done.objects = len(objects)
+        done.objects = len(objects.gone())
         with connect(self.database, "owner", name="erase", autocommit=True) as owner:
             found = rows.count(owner, request.tenant, erasing, events)
         done.rows, done.generations = found.changed, found.dropped
@@ -257,7 +257,7 @@ class Eraser:
         number, manifests = self._of_tenant(request)
         replaced: dict[str, str] = {}
         events: dict[str, str] = {}
-        objects: set[str] = set()
+        objects = StoredObjects(self.archive.storage, request.tenant, erasing)
         self.archive.forget_files()
         for manifest in manifests:
             for entry in manifest.files:
@@ -271,12 +271,12 @@ class Eraser:
         following, previous = erasures.next()
         reason = erasing.text(request.reason)
         who = request.tenant, done.pseudonym, request.actor, reason
-        erased = Erased(following, *who, now, replaced, events, tuple(sorted(objects)), previous)
+        erased = Erased(following, *who, now, replaced, events, objects.gone(), previous)
         if not erasures.publish(erased, self.archiver.signer):
             raise CannotErase("another erasure was published meanwhile: run it again")
         self.archive.forget_files()
         self._delete_files(erased)
-        done.files, done.objects = len(replaced), len(objects)
+        done.files, done.objects = len(replaced), len(erased.objects)
         done.snapshots = Snapshots(self.archive.storage, self.archive.prefix).remove_others(number)
 
     def _left_of(
@@ -286,7 +286,7 @@ class Eraser:
         erasing: Erasing,
         done: Done,
         events: dict[str, str],
-        objects: set[str],
+        objects: StoredObjects,
     ) -> StoredRecord:
         """What is left of a record, the same record where nothing is to be erased; notes what was in ``done``."""
         if record.key != tenant.encode():
@@ -298,9 +298,7 @@ class Eraser:
         except (InvalidEvent, UnknownSchema):
             return self._unreadable(record, erasing, done)
         left = erasing.value(data)
-        reference = getattr(data, "raw_ref", "")
-        if reference and self._names(reference, erasing):
-            objects.add(reference)
+        objects.take(data, left)
         if left == data:
             return record
         value, schema = avro.encode(left)
@@ -318,19 +316,14 @@ class Eraser:
         done.count(record.topic)
         return replace(record, value=b"", headers=(*record.headers, (ERASED_HEADER, b"1")))
 
-    def _names(self, reference: str, erasing: Erasing) -> bool:
-        try:
-            return erasing.raw(content := self.archive.storage.get(reference)) != content
-        except UnknownObject:
-            return False
-
     def _delete_from_kafka(self, request: Request, erasing: Erasing, done: Done) -> None:
         """Delete the tenant's partition up to the last record that names the person; all of it is archived."""
         offsets: dict[tuple[str, int], int] = {}
+        objects = StoredObjects(self.archive.storage, request.tenant, erasing)
         for topic in TOPICS:
             last = -1
             for record in self._in_kafka(topic, request):
-                if self._left_of(record, request.tenant, erasing, Done(), {}, set()) is not record:
+                if self._left_of(record, request.tenant, erasing, Done(), {}, objects) is not record:
                     last, number = record.offset, record.partition
             if last >= 0:
                 end = min(last + 1, self.archive.manifest(topic, number).position)

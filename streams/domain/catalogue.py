@@ -9,7 +9,16 @@ import builtins
 from dataclasses import dataclass
 from typing import Literal
 
-from streams.domain import commands, events, outputs, signals, ticket_commands, ticket_events
+from streams.domain import (
+    attachment_commands,
+    attachment_events,
+    commands,
+    events,
+    outputs,
+    signals,
+    ticket_commands,
+    ticket_events,
+)
 from streams.domain.tickets import TICKET_OBSERVED, RecordTicket, TicketObserved
 
 Topic = Literal["incident-intake", "incident-events", "outbox-intents", "command-results"]
@@ -64,6 +73,10 @@ CATALOGUE: tuple[MessageSpec, ...] = (
     _command("unlink_ticket", ticket_commands.UnlinkTicket),
     _command("resolve_conflict", ticket_commands.ResolveConflict),
     _command("reconcile_tickets", ticket_commands.ReconcileTickets),
+    _command("attach_file", attachment_commands.AttachFile),
+    _command("remove_attachment", attachment_commands.RemoveAttachment),
+    _command("add_link", attachment_commands.AddLink),
+    _command("remove_link", attachment_commands.RemoveLink),
     _config("mapping", ticket_commands.SetMapping),
     _config("subscription", commands.SetSubscription),
     _config("rule_set", commands.SetRuleSet),
@@ -97,6 +110,10 @@ CATALOGUE: tuple[MessageSpec, ...] = (
     _event("provider.ack", ticket_events.ProviderAck),
     _event("provider.conflict_detected", ticket_events.ConflictDetected),
     _event("provider.conflict_resolved", ticket_events.ConflictResolved),
+    _event("attachment.added", attachment_events.AttachmentAdded),
+    _event("attachment.removed", attachment_events.AttachmentRemoved),
+    _event("link.added", attachment_events.LinkAdded),
+    _event("link.removed", attachment_events.LinkRemoved),
     _event("intake.refused", events.IntakeRefused),
     _event("configured", events.Configured),
     MessageSpec(INTENT, outputs.Intent, ("outbox-intents",)),

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from streams.domain.attachment_commands import AttachmentCommand
 from streams.domain.correlation import Rule
 from streams.domain.events import External, SplitAlert
 from streams.domain.rules import Dependency, SeverityRule, Silence
@@ -294,4 +295,5 @@ Command = (
     | SetMapping
     | RecordTicket
     | TicketCommand
+    | AttachmentCommand
 )

@@ -17,7 +17,7 @@ from streams.domain.state import KINDS, TenantState
 ERASED = "[erased]"
 """Stands for a text that the person wrote."""
 
-_WRITTEN = ("text", "reason")
+_WRITTEN = ("text", "reason", "file_name")
 _IDENTIFIER = re.compile(r'[^"\\\x00-\x1f]{3,254}')
 T = TypeVar("T")
 
@@ -64,7 +64,7 @@ class Erasing:
     def value(self, value: T) -> T:
         """A message's or an event's data, a part of it, or an item of the state, without the person.
 
-        What has an ``actor`` that names the person is theirs: its texts and its raw body are gone altogether.
+        What has an ``actor`` that names the person is theirs: its texts, its raw body and its file are gone altogether.
         """
         found: Any = value
         if isinstance(value, str):
@@ -90,6 +90,8 @@ class Erasing:
         if not isinstance(actor, str) or not self.mentions(actor):
             return {}
         gone: dict[str, Any] = {name: ERASED for name in _WRITTEN if members.get(name)}
+        if members.get("sha256"):
+            gone["sha256"] = ""  # of a file: its digest would tell who guesses the content
         return gone | ({"raw": b""} if members.get("raw") else {})
 
 

@@ -56,6 +56,11 @@ class Reason(StrEnum):
     TICKET_EXISTS = "ticket-exists"
     NO_CONFLICT = "no-conflict"
     UNKNOWN_ALERT = "unknown-alert"
+    UNKNOWN_ATTACHMENT = "unknown-attachment"
+    UNKNOWN_LINK = "unknown-link"
+    INVALID_FILE = "invalid-file"
+    INVALID_LINK = "invalid-link"
+    TOO_MANY = "too-many"
     UNKNOWN_RULE_SET = "unknown-rule-set"
     REUSED_KEY = "reused-idempotency-key"
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Literal
 
+from streams.domain.attachment_events import AttachmentEvent
 from streams.domain.records import dataclass
 from streams.domain.signals import ProviderIngested
 from streams.domain.ticket_events import TicketEvent
@@ -353,6 +354,7 @@ IncidentEvent = (
     | EffectFailed
     | Archived
     | TicketEvent
+    | AttachmentEvent
 )
 """What happens to an incident."""
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple, assert_never
 
 from streams.domain import events
+from streams.domain.attachment_events import AttachmentEvent
 from streams.domain.lifecycle import Status
 from streams.domain.ticket_events import TicketEvent
 
@@ -103,7 +104,7 @@ def evolve(incident: Incident | None, event: events.IncidentEvent, *, id_: str, 
             return incident._replace(updated_at=at)
         case events.Archived():
             return incident._replace(archived_at=at, updated_at=at)
-        case _ if isinstance(event, TicketEvent):
+        case _ if isinstance(event, TicketEvent | AttachmentEvent):
             return incident._replace(updated_at=at)
         case _:
             return _edited(incident, event, at)._replace(revision=incident.revision + 1, updated_at=at)

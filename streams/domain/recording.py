@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from streams.domain import events
+from streams.domain import attachments, events
+from streams.domain.attachment_events import AttachmentEvent
 from streams.domain.envelope import derive_id
 from streams.domain.incident import Incident, evolve
 from streams.domain.message import Fact, Message
@@ -29,6 +30,9 @@ class Recorder:
         cause = self.message.envelope
         incident = evolve(self.state.incidents.get(incident_id), event, id_=incident_id, at=self.now, cause=cause.id)
         self.state.incidents.put(incident_id, incident)
+        if isinstance(event, AttachmentEvent):
+            held = self.state.attached.get(incident_id) or attachments.Attached()
+            self.state.attached.put(incident_id, attachments.evolve(held, event, self.now))
         self.facts.append(Fact(incident_id, event, cause, self.now, self.quiet))
         return incident
 

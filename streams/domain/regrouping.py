@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streams.domain import commands, events, families
+from streams.domain import attaching, commands, events, families
 from streams.domain import incident_decisions as incidents
 from streams.domain.configuring import check_deciding
 from streams.domain.errors import Reason, Rejected
@@ -17,12 +17,13 @@ MOST_ALERTS = 200
 
 
 def merge(state: TenantState, source: Incident, target: Incident, command: commands.Merge, recorder: Recorder) -> str:
-    """Fold one incident, with its family, into another; the id of the other. Raises ``Rejected``."""
+    """Fold one incident, with its family, files and links, into another; the id of the other. Raises ``Rejected``."""
     _by_rules(state, command.by_rules, recorder)
     timers = state.preferences.timers
     on_source, on_target = incidents.merge(source, target, command, now=recorder.now, timers=timers)
     recorder.record(source.id, on_source)
     families.inherit(state, source, recorder.record(target.id, on_target), recorder)
+    attaching.inherit(state, source, target, recorder)
     return target.id
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from streams.domain.attachments import Attached
 from streams.domain.correlation import DAY_MS, Window
 from streams.domain.events import AlertRef
 from streams.domain.incident import Incident
@@ -137,6 +138,7 @@ KINDS = (
     "ticket",
     "flap",
     "activity",
+    "attached",
 )
 """Item kinds, as they stand in the keys of the state topic."""
 
@@ -168,6 +170,7 @@ class TenantState:
     ticket_index: TicketIndex = field(init=False, default_factory=TicketIndex)
     flaps: Table[Flap] = field(init=False)
     activity: Table[tuple[Window, ...]] = field(init=False)
+    attached: Table[Attached] = field(init=False)
     alerts_of: dict[str, set[str]] = field(init=False, default_factory=dict)
     known: dict[bytes, None] = field(init=False, default_factory=dict)
     fresh: list[bytes] = field(init=False, default_factory=list)
@@ -189,6 +192,7 @@ class TenantState:
         self.tickets = Table(self.tenant, "ticket", self.journal, self.ticket_index.note)
         self.flaps = Table(self.tenant, "flap", self.journal, self._expire_flap)
         self.activity = Table(self.tenant, "activity", self.journal, self._expire_activity)
+        self.attached = Table(self.tenant, "attached", self.journal)
 
     def table(self, kind: str) -> Table[Any]:
         """The table of a kind of ``KINDS``."""
@@ -206,6 +210,7 @@ class TenantState:
             "ticket": self.tickets,
             "flap": self.flaps,
             "activity": self.activity,
+            "attached": self.attached,
         }
         return tables[kind]
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Literal
 
-from streams.domain import alerts, commands, events, families, regrouping, ticketing
+from streams.domain import alerts, attaching, commands, events, families, regrouping, ticketing
 from streams.domain import incident_decisions as incidents
+from streams.domain.attachment_commands import AddLink, AttachFile, RemoveAttachment, RemoveLink
 from streams.domain.chain import tenant_salt
 from streams.domain.configuring import configure
 from streams.domain.describing import described
@@ -141,11 +142,8 @@ def _carry_out(state: TenantState, command: commands.Command, recorder: Recorder
             return families.note(state, incident.service, incident, recorder.now, recorder).id
         case commands.FireTimer(incident_id=incident_id, timer="settle"):
             return alerts.settle(state, incident_id, recorder)
-        case commands.Merge():
-            source, target = _find(state, command.incident_id), _find(state, command.into)
-            return regrouping.merge(state, source, target, command, recorder)
-        case commands.Split():
-            return regrouping.split(state, _find(state, command.incident_id), command, recorder)
+        case commands.Merge() | commands.Split():
+            return _regroup(state, command, recorder)
         case commands.Release(actor):
             state.set_head(parked=False, poison=0)
             recorder.record_for_tenant(events.Configured("tenant", "released", actor))
@@ -173,6 +171,10 @@ def _carry_out(state: TenantState, command: commands.Command, recorder: Recorder
         case LinkTicket() | UnlinkTicket() | ResolveConflict() | ReconcileTickets():
             known = _find(state, command.incident_id) if command.incident_id else None
             return ticketing.carry_out(state, command, known, recorder)
+        case AttachFile() | RemoveAttachment() | AddLink() | RemoveLink():
+            incident = _find(state, command.incident_id)
+            attaching.carry_out(state, incident, command, recorder)
+            return incident.id
         case _:
             incident = _find(state, command.incident_id)
             for event in incidents.decide(incident, command, now=recorder.now, timers=timers):
@@ -182,6 +184,13 @@ def _carry_out(state: TenantState, command: commands.Command, recorder: Recorder
                 if isinstance(event, events.Archived):
                     _forget(state, incident.id)
             return incident.id
+
+
+def _regroup(state: TenantState, command: commands.Merge | commands.Split, recorder: Recorder) -> str:
+    source = _find(state, command.incident_id)
+    if isinstance(command, commands.Split):
+        return regrouping.split(state, source, command, recorder)
+    return regrouping.merge(state, source, _find(state, command.into), command, recorder)
 
 
 def _find(state: TenantState, incident_id: str) -> Incident:
@@ -194,10 +203,11 @@ def _find(state: TenantState, incident_id: str) -> Incident:
 
 
 def _forget(state: TenantState, incident_id: str) -> None:
-    """Let go of an archived incident's alerts; the incident itself goes when its last event is sealed."""
+    """Let go of what an archived incident holds; the incident itself goes when its last event is sealed."""
     for key in sorted(state.alerts_of.get(incident_id, ())):
         state.alerts.drop(key)
         state.flaps.drop(key)
+    state.attached.drop(incident_id)
 
 
 def _content(command: commands.Command) -> str:

@@ -85,6 +85,11 @@ class ObjectStorage:
     def put(self, content: bytes, content_type: str = "application/octet-stream") -> str:
         """Store bytes and return their key, ``sha256/<hex>``; raises ``StorageUnavailable``."""
         key = f"sha256/{hashlib.sha256(content).hexdigest()}"
+        self.store(key, content, content_type)
+        return key
+
+    def store(self, key: str, content: bytes, content_type: str = "application/octet-stream") -> None:
+        """Store bytes under a key that follows from them, in a bucket that may be missing yet; as ``put``."""
 
         def write() -> None:
             self._client.put_object(self._bucket, key, io.BytesIO(content), len(content), content_type)
@@ -96,7 +101,6 @@ class ObjectStorage:
                 raise
             self.ensure_bucket()
             _asking(write)
-        return key
 
     async def put_async(self, content: bytes, content_type: str = "application/octet-stream") -> str:
         """As ``put``, without holding up the event loop."""

@@ -65,6 +65,19 @@ class ObjectStorageSettings(BaseSettings):
     bucket: str = Field("incidents", min_length=3)
 
 
+class AttachmentSettings(BaseSettings):
+    """How large attached files may be, for the API and the dispatcher alike (prefix ``INCIDENTS_ATTACHMENTS_``)."""
+
+    model_config = SettingsConfigDict(env_prefix="INCIDENTS_ATTACHMENTS_", extra="ignore", env_ignore_empty=True)
+
+    max_bytes: int = Field(
+        10 * 2**20,
+        ge=1,
+        le=100 * 2**20,
+        description="a larger upload is answered 413, a ticket's larger file is left there",
+    )
+
+
 class DatabaseSettings(BaseSettings):
     """Connection URLs, one for each role (environment prefix ``DATABASE_``).
 

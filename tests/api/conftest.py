@@ -139,14 +139,14 @@ def projecting(kafka: KafkaSettings, database: DatabaseSettings) -> Iterator[Non
 
 
 @pytest.fixture(scope="module")
-def backends(kafka_settings: KafkaSettings, database_url: str) -> Backends:
+def backends(kafka_settings: KafkaSettings, database_url: str, object_storage: ObjectStorageSettings) -> Backends:
     """The servers of this module, with its topics made."""
     provision(kafka_settings, partitions=2)
     key = base64.b64encode(secrets.token_bytes(32)).decode()
     return Backends(
         kafka_settings,
         DatabaseSettings(url=SecretStr(database_url)),
-        ObjectStorageSettings(),
+        object_storage,
         ConnectorSettings(secret_key=SecretStr(key)),
     )
 

@@ -29,6 +29,7 @@ BODIES = {
     "/api/v1/incidents/{incident_id}/severity": {"severity": "SEV-1"},
     "/api/v1/incidents/{incident_id}/notes": {"text": "x"},
     "/api/v1/incidents/{incident_id}/merge": {"into": "INC-1"},
+    "/api/v1/incidents/{incident_id}/links": {"url": "https://a.example/"},
     "/api/v1/incidents/{incident_id}/tickets": {"integration_id": "i"},
     "/api/v1/incidents/{incident_id}/tickets/{ticket_id}/resolution": {"external_field": "state", "side": "ours"},
     "/api/v1/integrations/{integration_id}/mapping": {"mapping": {}},
@@ -79,6 +80,8 @@ def test_every_route_asks(refusing: httpx.Client, method: str, path: str) -> Non
         change="promote",
         job_id="0b9c7c5e-3f55-5a53-9c0f-7f1f5e6a1c11",
         ticket_id="t",
+        attachment_id="a",
+        link_id="l",
         integration_id="i",
         command_id="0b9c7c5e-3f55-5a53-9c0f-7f1f5e6a1c11",
     )

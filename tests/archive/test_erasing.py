@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -28,10 +30,12 @@ from streams.archive.settings import TOPICS
 from streams.archive.snapshots import read_state
 from streams.archive.verifying import Verification, Verified, verify_archive
 from streams.domain import commands
+from streams.domain.attachment_commands import AddLink, AttachFile
 from streams.domain.catalogue import PROVIDER_INGESTED, TYPE_OF
 from streams.domain.envelope import Envelope
 from streams.domain.message import Data
 from streams.domain.signals import ProviderIngested, Signal
+from streams.runtime.attachment_storage import AttachmentStorage, key_of
 from streams.runtime.object_storage import ObjectStorage, UnknownObject
 from streams.runtime.settings import DatabaseSettings, KafkaSettings, ObjectStorageSettings
 from tests.archive.conftest import KEY, SIGNING, MakeArchiver, contents, database_settings
@@ -109,7 +113,35 @@ def incident_of(kafka: KafkaSettings, tenant: str, service: str) -> str:
     return found[0]
 
 
-def live(kafka: KafkaSettings, database: DatabaseSettings) -> None:
+FILES = {"own": b"a photo", "shared": b"the same bytes", "naming": b"call grace@example.com", "other": b"a graph"}
+"""Contents of attached files: the person's own, one that somebody else attached too, one that names her, another."""
+
+
+def attach(kafka: KafkaSettings, storage: ObjectStorageSettings, incident: str) -> None:
+    """Files of the person and of others."""
+    held = AttachmentStorage(ObjectStorage(storage))
+
+    def file(number: int, name: str, what: str, actor: str) -> tuple[Envelope, Data]:
+        digest = asyncio.run(held.put(TENANT, FILES[what]))
+        return message(
+            TYPE_OF[AttachFile], number, AttachFile(incident, name, "text/plain", len(FILES[what]), digest, actor)
+        )
+
+    her = f"user:{PERSON}"
+    send(
+        kafka,
+        [
+            file(20, "my number.txt", "own", her),
+            file(21, "my number too.txt", "shared", her),
+            file(22, "shared.txt", "shared", "user:ada"),
+            file(23, f"about {PERSON}.txt", "naming", "user:ada"),
+            file(24, "graph.txt", "other", "user:ada"),
+            message(TYPE_OF[AddLink], 25, AddLink(incident, f"https://a.example/{PERSON}", "user:ada", PERSON)),
+        ],
+    )
+
+
+def live(kafka: KafkaSettings, database: DatabaseSettings, storage: ObjectStorageSettings | None = None) -> None:
     """Something of everything that can name a person, and a tenant whose record must stay as it is."""
     signal = TYPE_OF[Signal]
     subscription = commands.SetSubscription(
@@ -131,6 +163,8 @@ def live(kafka: KafkaSettings, database: DatabaseSettings) -> None:
     )  # fmt: skip
     shop = incident_of(kafka, TENANT, "shop")
     actor = f"user:{PERSON}"
+    if storage is not None:
+        attach(kafka, storage, shop)
     send(
         kafka,
         [
@@ -216,7 +250,7 @@ def test_a_person_is_erased_everywhere_and_everything_still_agrees(
     tmp_path: Path,
 ) -> None:
     with running(kafka, database, tmp_path):
-        live(kafka, database)
+        live(kafka, database, object_storage)
         eraser.archiver.round(final=True)
         operations.take(database, NOW)
         former = objects(archive)
@@ -226,6 +260,9 @@ def test_a_person_is_erased_everywhere_and_everything_still_agrees(
         done = eraser.run(REQUEST, NOW)
         assert names_anybody(kafka, archive, database) == []
         _said_what_was_done(looked, done)
+        left = {what: _is_there(storage, content) for what, content in FILES.items()}
+        assert left == {"own": False, "shared": True, "naming": False, "other": True}
+        assert looked.objects == done.objects == 2
         gone = former - objects(archive)
         assert done.files >= len(gone) > 0, "it also wrote and replaced the file that has its own command"
         for key in gone:
@@ -254,6 +291,13 @@ def test_a_person_is_erased_everywhere_and_everything_still_agrees(
 
 def _last(kafka: KafkaSettings) -> int:
     return sum(map(len, contents(kafka, EVENTS).values()))
+
+
+def _is_there(storage: ObjectStorage, content: bytes) -> bool:
+    try:
+        return storage.document(key_of(TENANT, hashlib.sha256(content).hexdigest()))[0] == content
+    except UnknownObject:
+        return False
 
 
 def _said_what_was_done(looked: Done, done: Done) -> None:

@@ -12,6 +12,7 @@ import schemas
 from projections.base import Record
 from projections.decoding import record_of
 from streams.codec import avro
+from streams.domain import attachment_events as attached
 from streams.domain import events, outputs
 from streams.domain import ticket_events as tickets
 from streams.domain.catalogue import TYPE_OF, Topic
@@ -98,6 +99,7 @@ def full(history: History) -> list[Record]:
     add("a", events.Linked("effect", "b", "checkout", "search", ("checkout", "search"), 10, "shop:1"))
     add("b", events.Linked("cause", "a", "search", "checkout", ("checkout", "search"), 10, "shop:1"))
     add_ticket(history, "a")
+    add_attachments(history, "a")
     add("a", events.Resolved("mitigated", "user:ada", due=T0 + 100_000))
     part = (events.SplitAlert("k9", 1, T0 + 10, T0 + 10, "alert b2"),)
     add("b", events.Split("source", "a", part, "user:ada", 1, reason="another trouble"))
@@ -108,6 +110,23 @@ def full(history: History) -> list[Record]:
     add("a", events.Closed("resolved", "closed", "system:scheduler", due=T0 + 300_000))
     add("b", events.Archived("system:scheduler"))
     return history.records
+
+
+def add_attachments(history: History, incident: str) -> None:
+    """Two files and two links, of which one each is taken away; the ids are the tenant's own."""
+    one, two = (f"{history.tenant}-{incident}-{number}" for number in (1, 2))
+    history.add(incident, attached.AttachmentAdded(one, "heap.txt", "text/plain", 3, "ab" * 32, "user:ada"))
+    history.add(
+        incident,
+        attached.AttachmentAdded(
+            two, "core", "application/x-core", 9, "", "jira:eve", "ticket", "i2", "ticket-1", "f1", "too large"
+        ),
+    )
+    history.add(incident, attached.AttachmentRemoved(one, "user:ada"))
+    history.add(incident, attached.LinkAdded(f"{one}-l", "https://graphs.example/1", "Graph", "user:ada"))
+    history.add(incident, attached.LinkAdded(f"{two}-l", "https://graphs.example/2", "Logs", "user:ada"))
+    history.add(incident, attached.LinkAdded(f"{two}-l", "https://graphs.example/2", "All logs", "user:bob"))
+    history.add(incident, attached.LinkRemoved(f"{one}-l", "user:ada"))
 
 
 def add_ticket(history: History, incident: str) -> None:

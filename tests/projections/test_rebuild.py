@@ -28,7 +28,9 @@ from tests.projections.rebuilding import Quiet, many, projecting, run, send, wai
 
 pytestmark = pytest.mark.stack
 
-VIEWS = ("timeline_entries", "incidents", "incident_alerts", "alerts", "tickets", "ticket_conflicts")
+VIEWS = (
+    "timeline_entries", "incidents", "incident_alerts", "alerts", "tickets", "ticket_conflicts", "attachments", "links",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -100,6 +102,7 @@ def test_the_new_tables_are_like_the_old_ones(
         "incidents g1",
         "alerts g1",
         "tickets g1",
+        "attachments g1",
     )
     assert {table: shape(owner, f"read_data.{table}_g2") for table in VIEWS} == before
     with connect(database, "api", name="test") as api:
@@ -117,12 +120,16 @@ def test_rows_that_differ_are_reported_and_nothing_is_swapped(
         projector.execute("DELETE FROM read_data.timeline_entries_g1 WHERE tenant_id = 'other' AND tenantsequence = 9")
         projector.execute("UPDATE read_data.tickets_g1 SET state = 'linked' WHERE tenant_id = 'acme'")
         projector.execute("DELETE FROM read_data.ticket_conflicts_g1 WHERE tenant_id = 'other'")
+        projector.execute("UPDATE read_data.attachments_g1 SET file_name = 'edited' WHERE attachment_id = 'acme-a-2'")
+        projector.execute("DELETE FROM read_data.links_g1 WHERE link_id = 'other-a-1-l'")
         projector.execute("UPDATE read_data.alerts_g1 SET topic_offset = topic_offset + 7")  # no part of the digest
     report = run(kafka, database)
     assert not report.swapped
     assert not report.equal
     assert set(checkpoints.active(owner).values()) == {1}
-    timeline, incidents, alerts, tickets = report.compared
+    timeline, incidents, alerts, tickets, attachments = report.compared
+    assert attachments.differences["attachments"].sample[0].columns == {"file_name": ("edited", "core")}
+    assert attachments.differences["links"].added == 1
     assert tickets.differences["tickets"].sample[0].columns == {"state": ("linked", "gone")}
     assert tickets.differences["ticket_conflicts"].added == 1
     assert alerts.live_digest == alerts.new_digest
@@ -151,6 +158,8 @@ def test_an_old_generation_can_be_shown_again(
     assert checkpoints.active(owner) == {"timeline_entries": 1, "incidents": 2, "incident_alerts": 2, "alerts": 1} | {
         "tickets": 1,
         "ticket_conflicts": 1,
+        "attachments": 1,
+        "links": 1,
     }
     with projecting(kafka, database):
         more = many("later", 0, 5).records

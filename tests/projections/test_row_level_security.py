@@ -19,7 +19,9 @@ from tests.projections.histories import History, full
 
 pytestmark = pytest.mark.stack
 
-VIEWS = ("incidents", "incident_alerts", "timeline_entries", "alerts", "tickets", "ticket_conflicts")
+VIEWS = (
+    "incidents", "incident_alerts", "timeline_entries", "alerts", "tickets", "ticket_conflicts", "attachments", "links",
+)  # fmt: skip
 TENANTS = ("acme", "globex")
 
 
