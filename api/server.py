@@ -65,6 +65,7 @@ def server(app: FastAPI, settings: ApiSettings) -> Server:
             http="httptools",
             ws="websockets-sansio",
             ws_max_size=settings.max_body_bytes,
+            ws_per_message_deflate=False,  # for each message a tenth of its cost, for each client a window in memory
             ws_ping_interval=settings.heartbeat_s,
             ws_ping_timeout=settings.send_timeout_s,
             access_log=False,

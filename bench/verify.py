@@ -27,6 +27,7 @@ from streams.domain.checking import RecordChecker
 from streams.domain.envelope import Envelope
 from streams.domain.message import Message
 from streams.domain.signals import Signal
+from streams.runtime import collector
 from streams.runtime.partition_reader import StoredRecord
 
 T0 = 1_780_000_000_000
@@ -87,7 +88,7 @@ def main() -> None:
     arguments.add_argument("--events", type=int, default=200_000, help="of each of as many partitions as cores")
     events = arguments.parse_args().events
     cores = min(4, os.cpu_count() or 1)
-    with ProcessPoolExecutor(cores) as pool:
+    with ProcessPoolExecutor(cores, initializer=collector.stop) as pool:
         contents = list(pool.map(archived, range(cores), [events] * cores))
         began = time.perf_counter()
         single = verify(0, contents[0])

@@ -9,20 +9,20 @@ not depend on what else the machine does, and the raw limit of the same run (the
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import sys
 import time
 from collections.abc import Callable
 
 from streams.agents.recorded import INTAKE, SpanOf, message_of
-from streams.agents.what_if import GC_THRESHOLD, simulate
+from streams.agents.what_if import simulate
 from streams.codec import cloudevents
 from streams.domain.catalogue import SIGNAL
 from streams.domain.correlation import MINUTE_MS, Rule
 from streams.domain.envelope import Envelope
 from streams.domain.rules import RuleSet
 from streams.domain.signals import Signal
+from streams.runtime import collector
 from streams.runtime.partition_reader import StoredRecord
 
 T0 = 1_780_000_000_000
@@ -53,7 +53,7 @@ def measured(work: Callable[[], int]) -> tuple[float, float]:
 
 def figures(signals: int) -> dict[str, float | int | None]:
     """Decide them again and return the figures of the JSON line."""
-    gc.set_threshold(*GC_THRESHOLD)
+    collector.spare()
     records, span = recorded(signals), SpanOf(TENANT)
 
     def decode() -> int:

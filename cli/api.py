@@ -16,12 +16,14 @@ def command(
     from api.server import server
     from api.settings import ApiSettings
     from cli.errors import CommandError
+    from streams.runtime import collector
     from streams.runtime.logging import configure
 
     configure("api")
     settings = ApiSettings()
     settings = settings.model_copy(update={"host": host or settings.host, "port": port or settings.port})
     serving = server(create_app(settings, Backends.from_environment()), settings)
+    collector.spare()
     serving.run()
     if serving.failure:
         raise CommandError(f"the API stopped, to be started again: {serving.failure}")

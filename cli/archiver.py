@@ -16,6 +16,7 @@ def command(
     from cli.archive import archiver, errors
     from cli.stopping import stop_on_signals
     from infra.local.environment import apply
+    from streams.runtime import collector
     from streams.runtime.health import serve
     from streams.runtime.logging import configure
 
@@ -26,4 +27,5 @@ def command(
         running = archiver(stop)
         if metrics_port:
             serve(metrics_port, running.checks)
+        collector.spare()
         running.run()

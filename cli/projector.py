@@ -28,6 +28,7 @@ def command(
     from projections.base import LogBeginsLater, SequenceGap
     from projections.checkpoints import Fenced
     from projections.runner import PoisonedRecord, Projector
+    from streams.runtime import collector
     from streams.runtime.health import serve
     from streams.runtime.logging import configure
     from streams.runtime.settings import DatabaseSettings, KafkaSettings
@@ -42,6 +43,7 @@ def command(
     projector = Projector(KafkaSettings(), database, stop, slot=slot)
     if metrics_port:
         serve(metrics_port, projector.checks)
+    collector.spare()
     try:
         projector.run()
     except (SequenceGap, Fenced, LogBeginsLater, PoisonedRecord) as error:

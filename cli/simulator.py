@@ -13,7 +13,6 @@ def command(
     ] = 0,
 ) -> None:
     """Simulate until stopped: nothing of it can write to Kafka, and PostgreSQL takes only its reports."""
-    import gc
     import os
     import socket
 
@@ -23,14 +22,14 @@ def command(
     from infra.local.environment import apply
     from projections import migrate
     from projections.connections import connect
-    from streams.agents.what_if import GC_THRESHOLD
+    from streams.runtime import collector
     from streams.runtime.health import serve
     from streams.runtime.logging import configure
     from streams.runtime.settings import DatabaseSettings, KafkaSettings
 
     apply()
     configure("simulator")
-    gc.set_threshold(*GC_THRESHOLD)
+    collector.spare()
     database, kafka = DatabaseSettings(), KafkaSettings()
     stop = stop_on_signals()
     migrate.wait_until_current(database, stop)

@@ -56,8 +56,6 @@ def command(
     Nothing is written anywhere but the report. People's commands are aimed at the incident that holds the first alert
     of the one that they named; what finds no target is listed. The same input gives the same bytes.
     """
-    import gc
-
     from cli.archive import errors
     from cli.errors import CommandError
     from cli.exit_codes import ExitCode
@@ -66,10 +64,11 @@ def command(
     from infra.local.environment import apply
     from streams.agents import what_if_report
     from streams.agents.recorded import NothingThere, intake, record
-    from streams.agents.what_if import GC_THRESHOLD, simulate
+    from streams.agents.what_if import simulate
+    from streams.runtime import collector
 
     rule_set = read_file(rules).rule_set
-    gc.set_threshold(*GC_THRESHOLD)
+    collector.spare()
     apply()
     span = span_of(tenant, since, until, service)
     with standard_error().status("deciding the recorded signals again"), errors():

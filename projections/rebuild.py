@@ -6,7 +6,6 @@ short transaction (`swapping`). Every step may be killed: the next run goes on w
 
 from __future__ import annotations
 
-import gc
 import multiprocessing
 import os
 import shutil
@@ -33,6 +32,7 @@ from projections.registry import READ_MODELS, rebuildable
 from projections.sources import Reading, Source
 from projections.swapping import Pairs, live_positions, swap
 from streams.domain.errors import IncidentsError
+from streams.runtime import collector
 from streams.runtime.settings import DatabaseSettings
 
 _LOCK = 0x72656275
@@ -365,5 +365,5 @@ class _Following:
 def _worker() -> None:
     """Of a process that fills: the one that started it hears Ctrl-C, and takes it along however it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    gc.set_threshold(500_000, 50, 50)  # batches of records without cycles: looking for them takes a tenth of the time
+    collector.stop()
     filling.end_with_parent()

@@ -6,6 +6,7 @@ import json
 from datetime import timedelta
 from typing import Any
 
+import orjson
 from cross_web import HTTPException
 from fastapi import Request
 from strawberry.exceptions import ConnectionRejectionError
@@ -30,6 +31,10 @@ class Router(GraphQLRouter[Context, None]):
             return parse_json(data if isinstance(data, bytes) else data.encode())
         except (Problem, UnicodeEncodeError) as error:
             raise json.JSONDecodeError(str(error), "", 0) from error
+
+    def encode_json(self, data: object) -> str:
+        """JSON of an answer or a message: what resolvers return, or JSON already."""
+        return orjson.dumps(data).decode()
 
     async def on_ws_connect(self, context: Context) -> Any:
         """Check the token of the handshake or of ``connection_init`` before anything is executed."""

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import strawberry
 import structlog
 from graphql import GraphQLError
 from strawberry.extensions import MaskErrors, MaxAliasesLimiter, MaxTokensLimiter, QueryDepthLimiter
 from strawberry.schema.config import StrawberryConfig
-from strawberry.types import ExecutionContext
+from strawberry.types import ExecutionContext, ExecutionResult, StreamExecutionResult
 
 from api.auth import Unavailable
 from api.errors import database_unavailable
 from api.graphql.mutations import Mutation
 from api.graphql.queries import Query
+from api.graphql.sharing import SharedExecution
 from api.graphql.subscriptions import Subscription
 from api.problems import Problem
 
@@ -29,6 +30,13 @@ class ProblemErrors(MaskErrors):
 
     def __init__(self) -> None:
         super().__init__(should_mask_error=lambda error: error.original_error is not None)
+
+    def on_stream_result(self, result: StreamExecutionResult) -> Iterator[None]:
+        """Look at what has errors: to find out by the library's protocol takes a tenth of a delivery's time."""
+        if isinstance(result, ExecutionResult) and not result.errors:
+            yield
+        else:
+            yield from super().on_stream_result(result)
 
     def anonymise_error(self, error: GraphQLError) -> GraphQLError:
         """The error as clients see it."""
@@ -66,5 +74,6 @@ schema = Schema(
         lambda: MaxTokensLimiter(max_token_count=MAX_TOKENS),
         ProblemErrors,
     ],
+    execution_context_class=SharedExecution,
     config=StrawberryConfig(auto_camel_case=True),
 )

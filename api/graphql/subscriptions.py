@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Annotated
+from dataclasses import field
+from typing import Annotated, Any, Self
 
 import strawberry
 
 from api.graphql.context import Resolving
+from api.graphql.sharing import Shareable
 from api.graphql.types import Board, Incident, TimelineEvent, board_of
+from api.live.events import RecordedEvent
 from api.live.fanout import SlowSubscriber, Stopping, TooManySubscribers
 from api.live.follow import Followed, Reset, Selection
 from api.problems import Problem
@@ -34,12 +37,22 @@ class IncidentUpdate:
 
 
 @strawberry.type(description="An event was recorded")
-class TimelineUpdate:
+class TimelineUpdate(Shareable):
     """``reset``: the cursor could not be resumed from, read everything afresh; then ``event`` is null."""
 
     cursor: str
     reset: bool = False
     event: TimelineEvent | None = None
+    answered: strawberry.Private[dict[object, Any]] = field(default_factory=dict)
+
+    def answers(self) -> dict[object, Any]:
+        """What was asked of this update so far."""
+        return self.answered
+
+    @classmethod
+    def of(cls, event: RecordedEvent) -> Self:
+        """The update that says so: one for all subscribers."""
+        return event.once(lambda one: cls(cursor=str(one.tenantsequence), event=TimelineEvent.of(one)))
 
 
 @strawberry.type(description="The board as it is now")
@@ -119,7 +132,7 @@ class Subscription:
                     yield TimelineUpdate(cursor=str(item.cursor), reset=True)
                     continue
                 for event in item.events:
-                    yield TimelineUpdate(cursor=str(event.tenantsequence), event=TimelineEvent.of(event))
+                    yield TimelineUpdate.of(event)
 
     @strawberry.subscription(description="The board: now, and whenever it changed")
     async def board_updated(self, info: Resolving, after: Cursor = None) -> AsyncGenerator[BoardUpdate, None]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import orjson
 
@@ -13,17 +13,20 @@ from streams.codec.cloudevents import Headers, decode_headers
 from streams.domain.envelope import Envelope, record_source, rfc3339
 from streams.domain.errors import UnknownSchema
 
+T = TypeVar("T")
+
 
 class RecordedEvent:
     """An event with its place in the tenant's order; data and JSON are made when first asked for, and kept."""
 
-    __slots__ = ("_data", "_json", "_raw", "envelope")
+    __slots__ = ("_data", "_json", "_made", "_raw", "envelope")
 
     def __init__(self, envelope: Envelope, raw: tuple[str, bytes] | None, data: Mapping[str, Any] | None) -> None:
         self.envelope = envelope
         self._raw = raw
         self._data = data
         self._json: bytes | None = None
+        self._made: Any = None
 
     @classmethod
     def from_record(cls, headers: Headers | None, value: bytes | None) -> RecordedEvent:
@@ -81,6 +84,13 @@ class RecordedEvent:
             "datacontenttype": "application/json",
             "data": self.data,
         }
+
+    def once(self, make: Callable[[RecordedEvent], T]) -> T:
+        """What ``make`` returns, made for the first who asks and kept for all others: always ask for the same."""
+        if self._made is None:
+            self._made = make(self)
+        made: T = self._made
+        return made
 
     @property
     def json(self) -> bytes:

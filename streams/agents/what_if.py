@@ -30,9 +30,6 @@ from streams.domain.tickets import RecordTicket, TicketObserved
 
 BATCH = 1000
 
-GC_THRESHOLD = (50_000, 20, 1000)
-"""For processes that simulate: what a simulation holds is large and acyclic, and walking it again and again is slow."""
-
 _TIMERS: dict[type, commands.TimerKind] = {
     events.Resolved: "close",
     events.Closed: "archive",

@@ -65,6 +65,7 @@ class LogReader:
                 "isolation.level": "read_committed",
                 "enable.partition.eof": True,
                 "fetch.wait.max.ms": 20,
+                "fetch.queue.backoff.ms": 10,
                 "queued.max.messages.kbytes": 32_768,
             }
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import sys
 import time
@@ -18,7 +17,7 @@ from confluent_kafka import KafkaException
 from faust.types import TP
 
 from streams.domain.errors import IncidentsError
-from streams.runtime import health, metrics
+from streams.runtime import collector, health, metrics
 from streams.runtime.faust_batches import make_app, make_worker
 from streams.runtime.offsets import wait_for_topic
 from streams.runtime.partition import Partition
@@ -40,9 +39,6 @@ SHOW_EVERY_S = 1.0
 
 OLD_S = 30.0
 """Age of an undecided record at which the readiness check says it."""
-
-GC_THRESHOLD = (50_000, 20, 1000)
-"""The state is a large and acyclic heap: with the default threshold a quarter of the time goes into walking it."""
 
 EXIT_FATAL = 70
 """Exit status after an error that only a restart mends (EX_SOFTWARE of sysexits.h)."""
@@ -117,7 +113,7 @@ class Worker:
 
     def run(self, metrics_port: int = 0) -> None:
         """Run until SIGTERM or SIGINT; ends the process with ``EXIT_FATAL`` when only a restart can help."""
-        gc.set_threshold(*GC_THRESHOLD)
+        collector.spare()
         self._watchdog.start()
         metrics.ORCHESTRATOR_OLDEST_UNDECIDED_SECONDS.set_function(self._oldest_s)
         if metrics_port:

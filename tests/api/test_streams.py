@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import httpx
@@ -141,8 +141,8 @@ def socket_for(running: Running, token: str) -> Iterator[ClientConnection]:
         yield socket
 
 
-def subscribe(socket: ClientConnection, query: str) -> None:
-    socket.send(json.dumps({"id": "1", "type": "subscribe", "payload": {"query": query}}))
+def subscribe(socket: ClientConnection, query: str, variables: dict[str, Any] | None = None) -> None:
+    socket.send(json.dumps({"id": "1", "type": "subscribe", "payload": {"query": query, "variables": variables or {}}}))
 
 
 def payload(socket: ClientConnection, field: str) -> dict[str, Any]:
@@ -169,6 +169,30 @@ def test_graphql_subscriptions_over_websocket_resume_with_their_cursor(running: 
         with socket_for(running, token) as socket:
             subscribe(socket, query % '"2"')
             assert payload(socket, "timelineEventAdded")["event"]["type"] == "com.incidents.acknowledged.v1"
+
+
+def test_subscribers_share_answers_to_the_same_question_and_no_others(running: Running) -> None:
+    document = """subscription ($after: String, $full: Boolean!) {
+      timelineEventAdded(after: $after) { cursor event { type data @include(if: $full) } } }"""
+    with running.client(tenant="sharing") as client:
+        token = client.headers["authorization"].removeprefix("Bearer ")
+        made = declare(client, "first")
+        asked = [(document, {"full": True, "after": "0"}), (document, {"full": True, "after": "1"})]
+        asked += [
+            (document, {"full": False, "after": "1"}),
+            (document.replace("cursor", "place: cursor"), {"full": True, "after": "1"}),
+        ]
+        with ExitStack() as held:
+            sockets = [held.enter_context(socket_for(running, token)) for _ in asked]
+            for socket, (query, variables) in zip(sockets, asked, strict=True):
+                subscribe(socket, query, variables)
+            assert payload(sockets[0], "timelineEventAdded")["cursor"] == "1"
+            client.post(f"/api/v1/incidents/{made['id']}/notes", json={"text": "hello"})
+            found = [payload(socket, "timelineEventAdded") for socket in sockets]
+    assert found[0] == found[1]
+    assert (found[0]["cursor"], found[0]["event"]["data"]["text"]) == ("2", "hello")
+    assert found[2] == {"cursor": "2", "event": {"type": "com.incidents.note_added.v1"}}
+    assert found[3] == {"place": "2", "event": found[0]["event"]}
 
 
 def test_incident_and_board_updates_show_what_reads_show(running: Running) -> None:

@@ -1,0 +1,46 @@
+"""What tells two subscriptions apart: everything that an answer depends on, and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from graphql import OperationDefinitionNode, parse
+
+from api.graphql.sharing import question
+from api.graphql.subscriptions import TimelineUpdate
+from api.live.events import RecordedEvent
+from streams.domain.envelope import Envelope
+
+PLAIN = "subscription ($after: String) { timelineEventAdded(after: $after) { cursor } }"
+SHOWN = "subscription ($after: String!) { timelineEventAdded(after: $after) { cursor @include(if: $after) } }"
+
+
+def asked(text: str, **variables: Any) -> object:
+    [operation] = parse(text).definitions
+    assert isinstance(operation, OperationDefinitionNode)
+    return question(operation, variables)
+
+
+def test_where_a_stream_began_does_not_tell_subscribers_apart() -> None:
+    assert asked(PLAIN, after="1") == asked(PLAIN, after="2")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (asked(PLAIN), asked(PLAIN.replace("cursor", "reset"))),
+        (asked(SHOWN, after="1"), asked(SHOWN, after="2")),
+        (asked(PLAIN, after="1", types=["a"]), asked(PLAIN, after="1", types=["b"])),
+        (asked(PLAIN.replace("(", " A(", 1)), asked(PLAIN.replace("(", " B(", 1))),
+        (asked(PLAIN.replace("$after", "$from"), after="1"), asked(PLAIN.replace("$after", "$from"), after="2")),
+    ],
+    ids=["fields", "a cursor used for more", "another variable", "operation", "a variable that is no cursor"],
+)
+def test_whatever_else_differs_tells_them_apart(one: object, other: object) -> None:
+    assert one != other
+
+
+def test_an_event_has_one_update_for_all() -> None:
+    event = RecordedEvent(Envelope("1", "/x", "t", "acme", tenantsequence=7), None, {})
+    assert TimelineUpdate.of(event) is TimelineUpdate.of(event)
