@@ -77,7 +77,7 @@ class Load:
         try:
             return [sent.result() for sent in self._sent]
         finally:
-            self._pool.shutdown()
+            self._pool.shutdown(wait=False)  # their end belongs to no measurement
 
 
 def _initialize(barrier: Any) -> None:

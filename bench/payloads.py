@@ -52,18 +52,25 @@ def groups(
     tenant: Tenant, count: int, *, size: int = 100, keys: Keys = "storm", seed: int = 1, services: int = 200
 ) -> Iterator[Group]:
     """Webhooks of Alertmanager, each with a group of ``size`` alerts of one service."""
-    choice = random.Random(f"{tenant.name}-{seed}")
-    made = [_Service(f"svc-{seed}-{n:03d}") for n in range(services)]
-    weights = list(accumulate(1 / (n + 1) if keys == "storm" else 1 for n in range(services)))
-    started = int(time.time()) - 600
-    for _ in range(count):
-        [service] = choice.choices(made, cum_weights=weights)
-        found = [_next(choice, service, started) for _ in range(size)]
+    for found in alert_groups(tenant.name, count, size=size, keys=keys, seed=seed, services=services):
         body, headers = alertmanager.webhook(
             [alert for alert, _ in found], secret=tenant.alertmanager.secret, group_by=("service",)
         )
         fresh = sum(is_fresh for _, is_fresh in found)
         yield Group(request("POST", tenant.alertmanager.path, headers, body), size, fresh, len(body))
+
+
+def alert_groups(
+    name: str, count: int, *, size: int = 100, keys: Keys = "storm", seed: int = 1, services: int = 200
+) -> Iterator[list[tuple[PrometheusAlert, bool]]]:
+    """The alerts of each group that a tenant of this name is sent, and whether each is fresh (no duplicate)."""
+    choice = random.Random(f"{name}-{seed}")
+    made = [_Service(f"svc-{seed}-{n:03d}") for n in range(services)]
+    weights = list(accumulate(1 / (n + 1) if keys == "storm" else 1 for n in range(services)))
+    started = int(time.time()) - 600
+    for _ in range(count):
+        [service] = choice.choices(made, cum_weights=weights)
+        yield [_next(choice, service, started) for _ in range(size)]
 
 
 def _next(choice: random.Random, service: _Service, started: int) -> tuple[PrometheusAlert, bool]:

@@ -51,13 +51,20 @@ def headline(arguments: argparse.Namespace, scale: Scale) -> dict[str, str]:
     quick = " QUICK=1" if arguments.quick else ""
     return {
         "Command": f"`make bench{only}{quick}`",
-        "Commit": _commit(),
         "Rounds": f"{scale.rounds} after a warm-up, medians; in brackets the smallest and the largest",
+        **here(),
+        "Packages": ", ".join(f"{name} {version(name)}" for name in _PACKAGES),
+    }
+
+
+def here() -> dict[str, str]:
+    """The commit, the machine and its servers, and how busy it was."""
+    return {
+        "Commit": _commit(),
         "Machine": f"{os.cpu_count()} cores ({_processor()}), {_memory_gb()} GB, everything on it",
         "Load average at the end": str(load_average()),
         "System": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
         "Servers": f"Apache Kafka {_kafka()} (one node, 4 partitions), PostgreSQL of the local stack, SeaweedFS",
-        "Packages": ", ".join(f"{name} {version(name)}" for name in _PACKAGES),
     }
 
 

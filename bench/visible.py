@@ -27,6 +27,7 @@ from infra.torture.tenants import Tenant
 
 GROUP = accept.GROUP
 LOOKUP = 500
+STORM_SEED, SPREAD_SEED = 100, 200
 PATIENCE_S = 900.0
 PROCESSES = ("api", "worker", "projector", "dispatcher", "scheduler", "archiver", "kafka", "postgres", "objects")
 
@@ -41,12 +42,12 @@ def measure(scale: Scale) -> Found:
     return found
 
 
-def streams(port: int, tenants: Sequence[Tenant], groups: int, keys: Keys, seed: int) -> list[Stream]:
+def streams(
+    port: int, tenants: Sequence[Tenant], groups: int, keys: Keys, seed: int, size: int = GROUP
+) -> list[Stream]:
     """One connection for each tenant, so that its last request is its last event."""
-    return [
-        Stream(one.name, port, [group.request for group in payloads.groups(one, groups, keys=keys, seed=seed)])
-        for one in tenants
-    ]
+    made = ((one, payloads.groups(one, groups, size=size, keys=keys, seed=seed)) for one in tenants)
+    return [Stream(one.name, port, [group.request for group in its]) for one, its in made]
 
 
 def _rounds(there: World, scale: Scale, found: Found, keys: Keys) -> None:
@@ -78,11 +79,11 @@ def _rounds(there: World, scale: Scale, found: Found, keys: Keys) -> None:
     }  # fmt: skip
 
 
-def one_round(there: World, groups: int, keys: Keys, number: int) -> dict[str, float]:
+def one_round(there: World, groups: int, keys: Keys, number: int, size: int = GROUP) -> dict[str, float]:
     """So many groups of each tenant, all the way; CPU seconds by process, and what came out."""
-    seed = (100 if keys == "storm" else 200) + number
+    seed = (STORM_SEED if keys == "storm" else SPREAD_SEED) + number
     halves = [there.tenants[n :: accept.SENDERS] for n in range(accept.SENDERS)]
-    makes = [partial(streams, there.api_ports[0], half, groups, keys, seed) for half in halves]
+    makes = [partial(streams, there.api_ports[0], half, groups, keys, seed, size) for half in halves]
     load = Load(makes, keep_answers=True)
     load.go()
     before = there.cpu()
@@ -90,16 +91,17 @@ def one_round(there: World, groups: int, keys: Keys, number: int) -> dict[str, f
     asyncio.run(_until_visible(there, sent))
     ended = time.monotonic()
     after = there.cpu()
-    events = groups * len(there.tenants) * GROUP
+    events = groups * len(there.tenants) * size
     visible = asyncio.run(_all_visible(there, sent))
     held = sum(one.statuses[503] for one in sent)
     accepted = sum(one.statuses[202] for one in sent)
-    if accepted * GROUP != events:
+    if accepted * size != events:
         raise SystemExit(f"not everything was accepted: {[one.statuses for one in sent]}")
     return {
         "events": events,
         "visible": visible,
         "seconds": ended - min(one.began for one in sent),
+        "accept_seconds": accept.elapsed(sent),
         "held": held,
         "load": sum(one.cpu_s for one in sent),
         **{name: after[name] - before[name] for name in PROCESSES},

@@ -154,7 +154,8 @@ def _remove(home: Path) -> None:
 
 def free_offset() -> int:
     """A port offset at which nothing of a stack is taken; by chance, since others may look at the same moment."""
-    for offset in random.sample(range(1_000, 13_000, 100), 100):
+    below_outgoing = range(1_000, 13_000, 100)  # with more, an outgoing connection may hold a port
+    for offset in random.sample(below_outgoing, len(below_outgoing)):
         if all(map(is_free, StackSettings(port_offset=offset).all_ports())):
             return offset
     raise SystemExit("no range of free ports was found")

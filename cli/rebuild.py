@@ -183,6 +183,7 @@ def _say_plan(wanted: Plan, *, as_json: bool) -> None:
             {
                 "models": models,
                 "offsets": wanted.left,
+                "stranded": list(wanted.stranded),
                 "bytes_needed": wanted.bytes_needed,
                 "bytes_free": wanted.bytes_free,
             }
@@ -191,6 +192,9 @@ def _say_plan(wanted: Plan, *, as_json: bool) -> None:
     for one in wanted.models:
         how = "goes on with" if one.resumed else "begins"
         typer.echo(f"{one.live.name}: g{one.live.generation} is live, {how} g{one.new.generation}", err=True)
+    if wanted.stranded:
+        where = ", ".join(map(str, wanted.stranded))
+        typer.echo(f"the log begins after its position on partition {where}: filled from the archive", err=True)
     free = "unknown" if wanted.bytes_free is None else f"{wanted.bytes_free:,}"
     typer.echo(f"{wanted.left:,} offsets to read; about {wanted.bytes_needed:,} bytes needed, {free} free", err=True)
 
@@ -202,6 +206,7 @@ def _report_document(report: Report) -> dict[str, Any]:
         "events": report.events,
         "seconds": round(report.seconds, 2),
         "dropped": list(report.dropped),
+        "not_compared": list(report.not_compared),
         "models": [
             {
                 "projection": one.projection,
@@ -240,6 +245,8 @@ def _say_report(report: Report) -> None:
                 typer.echo(f"    {' '.join(map(str, row.key))}")
                 for name, (live, new) in row.columns.items():
                     typer.echo(f"      {name}: live {live!r:.80}, rebuilt {new!r:.80}")
+    for name in report.not_compared:
+        typer.echo(f"{name}: not compared, since the log begins after the position of the live rows")
     if report.swapped:
         typer.echo(f"swapped; {report.events:,} offsets in {report.seconds:.1f} s")
     else:

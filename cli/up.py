@@ -18,9 +18,17 @@ def up(
     from cli.output import print_json, standard_error
     from cli.progress import steps
     from infra.local import stack
+    from infra.local.ports import ephemeral
     from infra.local.status import status
 
     opened = stack.open_stack()
+    if taken_by_chance := ephemeral(opened.settings.all_ports()):
+        standard_error().print(
+            f"warning: INCIDENTS_PORT_OFFSET={opened.settings.port_offset} puts ports {taken_by_chance[0]} to"
+            f" {taken_by_chance[-1]} into the range of outgoing connections, one of which may hold a port when its"
+            " server starts: choose a smaller offset",
+            soft_wrap=True,
+        )
     with steps() as report:
         stack.up(opened, report)
     if as_json:

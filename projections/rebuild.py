@@ -14,18 +14,18 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Protocol
 
 import psycopg
 
-from projections import digests, filling, generations
+from projections import comparing, filling, generations
 from projections.base import LogBeginsLater, Rebuildable
 from projections.checkpoints import active
+from projections.comparing import Compared
 from projections.connections import Connection, connect
-from projections.digests import Differences, Table
 from projections.filling import Held, Task
 from projections.generations import Generation
 from projections.registry import READ_MODELS, rebuildable
@@ -43,6 +43,7 @@ _POSITION = """
 INSERT INTO ops.projection_checkpoints (projection, generation, topic, partition, next_offset, epoch)
 SELECT %s, %s, %s, number, 0, 0 FROM unnest(%s::int[]) AS number ON CONFLICT DO NOTHING
 """
+_FURTHEST = "SELECT coalesce(max(next_offset), 0) FROM ops.projection_checkpoints WHERE topic = %s AND partition = %s"
 _LEAST_BYTES = 16 * 2**20
 _LOOK_S = 0.5
 
@@ -81,42 +82,39 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a rebuild will do: ``ends`` are the offsets, by partition, up to which it fills before it compares."""
+    """What a rebuild will do: ``ends`` are the offsets, by partition, up to which it fills before it compares.
+
+    ``stranded`` are partitions of the log that begin after the position of the live generations: a new read model's,
+    or one whose log was trimmed before it. The projector cannot go on with these, so the next generation goes to where
+    it can, and is not compared with them.
+    """
 
     models: tuple[Planned, ...]
     ends: Mapping[int, int]
     left: int
     bytes_needed: int
     bytes_free: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Compared:
-    """A read model's old and new generation, their digests (of all of its tables) and what differs, by view."""
-
-    projection: str
-    live: int
-    new: int
-    rows: int
-    live_digest: str
-    new_digest: str
-    differences: Mapping[str, Differences] = field(default_factory=dict)
+    stranded: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a rebuild did; ``seconds`` and ``events`` are those of filling."""
+    """What a rebuild did; ``seconds`` and ``events`` are those of filling.
+
+    ``not_compared`` names the read models whose live generation could not go on (`Plan`).
+    """
 
     compared: tuple[Compared, ...]
     swapped: bool
     events: int
     seconds: float
     dropped: tuple[str, ...]
+    not_compared: tuple[str, ...] = ()
 
     @property
     def equal(self) -> bool:
-        """Whether every digest is the same."""
-        return not any(one.differences for one in self.compared)
+        """Whether every digest was compared and is the same."""
+        return not self.not_compared and not any(one.differences for one in self.compared)
 
 
 @contextmanager
@@ -141,8 +139,10 @@ def plan(owner: Connection, source: Source, names: Sequence[str] = (), *, free: 
     models = tuple(_planned(owner, name, there) for name in READ_MODELS if name in names or not names)
     ends = live_positions(owner, [one.live for one in models], source.topic)
     stored = filling.positions(owner, [one.new for one in models], source.topic)
-    starts = {number: min(at.get(number, 0) for at in stored.values()) for number in ends}
     with source.open() as reading:
+        stranded = {n: span.begin for n, span in reading.live_spans().items() if span.begin > ends.get(n, 0)}
+        ends |= {number: max(begin, _furthest(owner, source.topic, number)) for number, begin in stranded.items()}
+        starts = {number: min(at.get(number, 0) for at in stored.values()) for number in ends}
         for number, span in reading.spans().items():
             if span.begin > starts.get(number, 0) and span.begin != 0 and ends.get(number, 0) > starts.get(number, 0):
                 raise LogBeginsLater(
@@ -151,7 +151,14 @@ def plan(owner: Connection, source: Source, names: Sequence[str] = (), *, free: 
                 )
     needed = sum(int(one.bytes * _SPARE) for one in models if not one.resumed)
     left = sum(end - starts[number] for number, end in ends.items())
-    return Plan(models, ends, left, needed and max(needed, _LEAST_BYTES), free if free is not None else _free(owner))
+    needed = needed and max(needed, _LEAST_BYTES)
+    return Plan(models, ends, left, needed, free if free is not None else _free(owner), tuple(sorted(stranded)))
+
+
+def _furthest(owner: Connection, topic: str, partition: int) -> int:
+    """How far any projection has come: it is committed up to there."""
+    row = owner.execute(_FURTHEST, (topic, partition)).fetchone()
+    return int(row[0]) if row else 0
 
 
 def _planned(owner: Connection, name: str, there: Sequence[Generation]) -> Planned:
@@ -199,8 +206,9 @@ class Rebuild:
     def run(self, wanted: Plan, *, keep: int = 1, force: bool = False, swapping: bool = True) -> Report:
         """Fill, index, compare and swap; where digests differ, nothing is swapped unless ``force``.
 
-        Raises ``TooLittleSpace`` before anything is begun, ``LogBeginsLater``, ``UnreadableRecord``, ``SequenceGap``,
-        ``Fenced``, and ``swapping.SwapBlocked``; whatever was filled stays, and the next run goes on from there.
+        A live generation that is stranded (`Plan`) is replaced without being compared. Raises ``TooLittleSpace`` before
+        anything is begun, ``LogBeginsLater``, ``UnreadableRecord``, ``SequenceGap``, ``Fenced``, and
+        ``swapping.SwapBlocked``; whatever was filled stays, and the next run goes on from there.
         """
         if wanted.bytes_free is not None and wanted.bytes_needed > wanted.bytes_free:
             raise TooLittleSpace(
@@ -215,19 +223,25 @@ class Rebuild:
             generations.finish(self._owner, one.live, one.new)
         pairs = [(one.live, one.new) for one in wanted.models]
         with self._following(pairs) as (held, connection):
-            compared = self._compare(pairs, held, connection)
+            compared = () if wanted.stranded else self._compare(pairs, held, connection)
+            alone = tuple(one.live.name for one in wanted.models) if wanted.stranded else ()
             if not swapping or (any(one.differences for one in compared) and not force):
-                return Report(compared, swapped=False, events=wanted.left, seconds=seconds, dropped=())
+                return Report(compared, False, wanted.left, seconds, (), alone)
             self._swap(pairs, held)
-        return Report(compared, True, wanted.left, seconds, tuple(self._drop_old([one for one, _ in pairs], keep)))
+        dropped = tuple(self._drop_old([one for one, _ in pairs], keep))
+        return Report(compared, True, wanted.left, seconds, dropped, alone)
 
     def compare(self, wanted: Plan) -> Report:
         """Whether the live rows agree with the log: as ``run``, but the new generation is dropped in the end.
 
-        Raises ``AnotherRebuild`` where one was begun that is to be gone on with.
+        Raises ``AnotherRebuild`` where one was begun that is to be gone on with, and ``LogBeginsLater`` where the live
+        generation cannot be compared.
         """
         if any(one.resumed for one in wanted.models):
             raise AnotherRebuild("a rebuild was begun and has not ended: finish it first, or begin it again")
+        if wanted.stranded:
+            names = ", ".join(one.live.name for one in wanted.models)
+            raise LogBeginsLater(f"{names}: the live rows stand before the log's beginning: rebuild them")
         report = self.run(wanted, swapping=False)
         for one in wanted.models:
             generations.drop(self._owner, one.new)
@@ -322,7 +336,7 @@ class Rebuild:
             self._progress.phase("catching up")
             held.until(ends)
             self._progress.phase("comparing")
-            return tuple(_compared(live, new, snapshot, connection) for live, new in pairs)
+            return tuple(comparing.compared(live, new, snapshot, connection) for live, new in pairs)
 
     def _swap(self, pairs: Pairs, held: _Following) -> None:
         self._progress.phase("swapping")
@@ -346,23 +360,6 @@ class _Following:
     def until(self, ends: Mapping[int, int]) -> None:
         """Write everything before these offsets."""
         self._held.take(self._reading, ends, filling.apply_one)
-
-
-def _compared(live: Rebuildable, new: Rebuildable, snapshot: Connection, connection: Connection) -> Compared:
-    found: dict[str, Differences] = {}
-    totals: list[tuple[str, str]] = []
-    rows = 0
-    for old, rebuilt in zip(live.tables, new.tables, strict=True):
-        tables = Table(snapshot, old), Table(connection, rebuilt)
-        here, there = tables[0].digest(snapshot), tables[1].digest(connection)
-        totals.append((digests.total(here), digests.total(there)))
-        rows += sum(count for count, _ in there.values())
-        buckets = digests.differing(here, there)
-        if buckets:
-            view = generations.view_name(old)
-            found[view] = digests.differences((snapshot, tables[0]), (connection, tables[1]), buckets)
-    old_digest, new_digest = ("+".join(part) for part in zip(*totals, strict=True))
-    return Compared(live.name, live.generation, new.generation, rows, old_digest, new_digest, found)
 
 
 def _worker() -> None:

@@ -19,7 +19,7 @@ from projections.checkpoints import Fenced
 from projections.connections import connect
 from projections.decoding import decode
 from projections.registry import projections as registered
-from projections.writer import TRANSIENT, Partition, Writer
+from projections.writer import TRANSIENT, Partition, Writer, rebuild_command
 from streams.domain.catalogue import Topic
 from streams.domain.errors import IncidentsError, InvalidEvent, UnknownSchema
 from streams.runtime import metrics
@@ -34,6 +34,8 @@ _IDLE_S, _DRAIN_S, _BUSY_S = 1.0, 0.005, 0.01
 _COMMIT_EVERY_S = 5.0
 _ASK_S = 10.0
 _PROBE_S = 1.0
+_REBUILT_S = 2.0
+"""How often it is asked whether a read model that was left behind has been rebuilt."""
 
 _LOG = structlog.get_logger()
 
@@ -65,7 +67,7 @@ class Projector:
         )
         self._positions: dict[Partition, int] = {}
         self._blocked: dict[Partition, str] = {}
-        self._hinted = 0.0
+        self._hinted = self._asked = 0.0
         self._joined = False
         self._consumer: Any = None
         self._kafka_problem = "joining the group"
@@ -90,6 +92,7 @@ class Projector:
                     self._handle(messages)
                 elif self._kafka_problem and self._joined:
                     self._probe()
+                self._take_up()
         except TRANSIENT:
             if not self._stop.is_set():
                 raise
@@ -105,8 +108,22 @@ class Projector:
             "kafka": self._kafka_problem or "ok",
             "postgresql": self._writer.problem or "ok",
             "schemas": "; ".join(self._blocked.values()) or "ok",
+            "read_models": f"the log begins after them: {command}" if (command := self._remedy()) else "ok",
             "progress": self._watchdog.checks()["progress"],
         }
+
+    def _remedy(self) -> str:
+        """The command that lets read models go on that were left behind."""
+        names = self._writer.left_behind()
+        return f"run `{rebuild_command(names)}`" if names else ""
+
+    def _take_up(self) -> None:
+        """Go on with read models that were left behind and have been rebuilt since."""
+        now = time.monotonic()
+        if self._writer.left_behind() and now - self._asked >= _REBUILT_S:
+            self._asked = now
+            if self._writer.renew():
+                self._go_on()
 
     def _moving(self) -> Mapping[Place, int]:
         """The positions that should move: none while PostgreSQL is away, for starting again would not bring it back."""
@@ -167,10 +184,16 @@ class Projector:
         It is read again, so that nothing is passed over.
         """
         held = {key: TopicPartition(self._kafka.topic(key[0]), key[1]) for key in self._positions}
-        for key, offset in self._claimed(held).items():
-            held[key].offset = self._positions[key] = offset
-            self._consumer.seek(held[key])
-        _LOG.info("projector.renewed", partitions=[f"{p.topic}[{p.partition}]@{p.offset}" for p in held.values()])
+        self._positions.update(self._claimed(held))
+        places = self._read_from_positions()
+        _LOG.info("projector.renewed", partitions=[f"{p.topic}[{p.partition}]@{p.offset}" for p in places])
+
+    def _read_from_positions(self) -> list[Any]:
+        """Fetch anew from where each partition stands; one that the client gave up cannot be sought."""
+        places = [TopicPartition(self._kafka.topic(topic), n, offset) for (topic, n), offset in self._positions.items()]
+        self._consumer.assign(places)
+        self._consumer.pause([one for one in places if (self._topics[one.topic], one.partition) in self._blocked])
+        return places
 
     def _revoked(self, _consumer: Any, partitions: list[Any]) -> None:
         keys = [(self._topics[partition.topic], partition.partition) for partition in partitions]
@@ -244,13 +267,25 @@ class Projector:
         error = message.error()
         where = f"{message.topic()}[{message.partition()}]"
         if error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001  the client names its own codes so
-            partition = TopicPartition(message.topic(), message.partition())
-            low, high = self._consumer.get_watermark_offsets(partition, timeout=_ASK_S)
-            wanted = self._positions.get((self._topics[message.topic()], message.partition()))
-            raise LogBeginsLater(f"{where} holds offsets {low} to {high}, the projections go on from {wanted}")
+            self._out_of_range(message.topic(), message.partition())
+            return
         if error.fatal():
             raise KafkaException(error)
         _LOG.warning("kafka.error", at=where, error=str(error))
+
+    def _out_of_range(self, topic: str, number: int) -> None:
+        """The log has not what the projections go on from: only read models that were not yet there may wait."""
+        key = self._topics[topic], number
+        low, high = self._consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=_ASK_S)
+        wanted = self._positions.get(key)
+        if wanted is None:
+            return  # it went away meanwhile
+        if wanted >= low:
+            raise LogBeginsLater(
+                f"{topic}[{number}] holds offsets {low} to {high}, the projections go on from {wanted}"
+            )
+        self._positions[key] = self._writer.leave_behind(key, low)
+        self._read_from_positions()
 
 
 def _consumer_config(kafka: KafkaSettings, slot: str = "") -> dict[str, Any]:

@@ -28,6 +28,9 @@ class Reading(Protocol):
     def spans(self) -> Mapping[int, Span]:
         """What each partition holds."""
 
+    def live_spans(self) -> Mapping[int, Span]:
+        """What of it the projector can read: the log itself, without an archive."""
+
     def read(self, starts: Mapping[int, int], ends: Mapping[int, int]) -> Iterator[Sequence[Record]]:
         """The records from ``starts`` to before ``ends`` in batches, each partition in its order.
 
@@ -68,6 +71,9 @@ class _KafkaReading:
 
     def spans(self) -> Mapping[int, Span]:
         return self._reader.spans()
+
+    def live_spans(self) -> Mapping[int, Span]:
+        return self._reader.live_spans()
 
     def read(self, starts: Mapping[int, int], ends: Mapping[int, int]) -> Iterator[list[Record]]:
         for messages in self._reader.read(starts, ends, BATCH):

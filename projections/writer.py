@@ -12,10 +12,10 @@ import structlog
 import tenacity
 
 from projections import checkpoints
-from projections.base import Projection, Record
+from projections.base import LogBeginsLater, Projection, Record
 from projections.checkpoints import Checkpoint
 from projections.connections import Connection
-from projections.registry import of_generations
+from projections.registry import READ_MODELS, of_generations
 from projections.sequences import TenantSequences
 from streams.domain.catalogue import Topic
 from streams.runtime.metrics import PROJECTOR_ROWS
@@ -24,6 +24,8 @@ TRANSIENT = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.Id
 """Absence of the server, a lost connection, deadlock, time limits: the same again may work."""
 
 _LOG = structlog.get_logger()
+_NEEDED = "timeline_entries"
+"""Every event's sequence is checked against its rows."""
 Partition = tuple[Topic, int]
 T = TypeVar("T")
 
@@ -41,6 +43,7 @@ class Writer:
         self._connect = connect
         self._projections = projections
         self._held: dict[Partition, list[Checkpoint]] = {}
+        self._left: dict[Partition, list[Checkpoint]] = {}
         self._connection: Connection | None = None
         self._sequences = _sequences(projections)
         self.problem = ""
@@ -62,7 +65,27 @@ class Writer:
         topic, number = partition
         held = self._retried(lambda c, _: checkpoints.claim_serving(c, self._projections, topic, number, log_start))
         self._held[partition] = held
+        self._left.pop(partition, None)
         return min(checkpoint.next_offset for checkpoint in held)
+
+    def leave_behind(self, partition: Partition, begin: int) -> int:
+        """Go on without the read models whose position lies before ``begin``, where the log begins now.
+
+        A rebuild from the archive gives them a generation that can go on. Returns the offset to read from for the
+        others; raises ``LogBeginsLater`` where one of those that stand before it must not be left behind.
+        """
+        stranded = [one for one in self._held[partition] if one.next_offset < begin]
+        names = [one.projection for one in stranded]
+        if not stranded or not set(names) < set(READ_MODELS) - {_NEEDED}:
+            raise LogBeginsLater(_explained(partition, begin, stranded))
+        _LOG.error("projector.left_behind", reason=_explained(partition, begin, stranded))
+        self._left[partition] = stranded
+        self._held[partition] = [one for one in self._held[partition] if one not in stranded]
+        return min(checkpoint.next_offset for checkpoint in self._held[partition])
+
+    def left_behind(self) -> tuple[str, ...]:
+        """The read models that stand still until they are rebuilt; safe from another thread."""
+        return tuple(sorted({one.projection for its in list(self._left.values()) for one in its}))
 
     def renew(self) -> bool:
         """Go over to the generations that readers see now; returns whether they are others. Then claim again."""
@@ -79,6 +102,7 @@ class Writer:
         """Forget partitions that went to another process."""
         for partition in partitions:
             self._held.pop(partition, None)
+            self._left.pop(partition, None)
 
     def holds(self, partition: Partition) -> bool:
         """Whether the partition was claimed and not released."""
@@ -170,7 +194,21 @@ class Writer:
 
 
 def _sequences(projections: Sequence[Projection]) -> TenantSequences:
-    return TenantSequences(next(p for p in projections if p.name == "timeline_entries").tables[0])
+    return TenantSequences(next(p for p in projections if p.name == _NEEDED).tables[0])
+
+
+def _explained(partition: Partition, begin: int, stranded: Sequence[Checkpoint]) -> str:
+    """Where they stand, and the command that helps, if one does."""
+    where = ", ".join(f"{one.projection} g{one.generation} goes on from {one.next_offset}" for one in stranded)
+    text = f"{partition[0]}[{partition[1]}] begins at offset {begin} and {where or 'nothing stands before it'}"
+    if stranded and {one.projection for one in stranded} <= set(READ_MODELS):
+        return f"{text}: run `{rebuild_command(one.projection for one in stranded)}`"
+    return text
+
+
+def rebuild_command(projections: Iterable[str]) -> str:
+    """What an operator runs to give these read models rows again."""
+    return f"incidents rebuild {' '.join(projections)}"
 
 
 def _due(

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import errno
 import socket
+from collections.abc import Iterable
+from pathlib import Path
 
 import psutil
 
 from infra.local.errors import PortTaken
 from infra.local.settings import LOOPBACK
+
+EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
+"""Where Linux says from which ports it takes those of outgoing connections."""
+
+
+def ephemeral(ports: Iterable[int], range_file: Path = EPHEMERAL) -> list[int]:
+    """Those that an outgoing connection of any program may hold when a server wants to listen; none where not known."""
+    if not range_file.exists():
+        return []
+    first, last = map(int, range_file.read_text().split())
+    return sorted(port for port in ports if first <= port <= last)
 
 
 def is_free(port: int) -> bool:

@@ -70,14 +70,14 @@ class History(LogReader):
         self._archive = archive
         self._manifests: dict[int, Manifest] = {}
 
-    def spans(self) -> dict[int, Span]:  # type: ignore[override]  # the one it overrides is decorated
+    def spans(self) -> dict[int, Span]:
         """What of each partition can be read, here or there."""
-        return {number: Span(self._begin(number, span.begin), span.end) for number, span in super().spans().items()}
+        return {number: Span(self._begin(number, span.begin), span.end) for number, span in self.live_spans().items()}
 
-    def offsets_at(self, milliseconds: int) -> dict[int, int]:  # type: ignore[override]  # as above
+    def offsets_at(self, milliseconds: int) -> dict[int, int]:  # type: ignore[override]  # the one it overrides is decorated
         """The first offset of each partition whose record is not older than the time; the end where all are."""
         found = super().offsets_at(milliseconds)
-        for number, span in super().spans().items():
+        for number, span in self.live_spans().items():
             if found[number] <= span.begin and self._begin(number, span.begin) < span.begin:
                 archived = self._archived(number, 0, span.begin)
                 found[number] = next((r.offset for r in archived if r.timestamp >= milliseconds), span.begin)
@@ -86,7 +86,7 @@ class History(LogReader):
     def read(self, starts: Mapping[int, int], ends: Mapping[int, int], batch: int = 5_000) -> Iterator[list[Any]]:
         """As ``LogReader.read``: first what only the archive has, one partition after the other, then Kafka's part."""
         following = dict(starts)
-        for number, span in super().spans().items():
+        for number, span in self.live_spans().items():
             if number in starts and starts[number] < min(span.begin, ends[number]):
                 archived = self._archived(number, starts[number], min(span.begin, ends[number]))
                 while records := list(islice(archived, batch)):

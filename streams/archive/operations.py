@@ -2,14 +2,16 @@
 
 Secrets of integrations are copied as they are, which is encrypted, and tokens as their hashes; the whole backup is
 encrypted once more with ``INCIDENTS_SECRET_KEY``, since payloads and configuration are nobody else's business.
+
+Which backups there are stands in one list, which is written only in place of the one that was read before the tables
+were: a process that slept meanwhile is overtaken and cannot name what it had read as the newest (as in `manifests`).
 """
 
 from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 
@@ -19,6 +21,7 @@ from psycopg import sql
 
 from connectors.kit.secrets import SecretBox
 from projections.connections import Connection, connect
+from streams.archive.manifests import Overtaken
 from streams.domain.errors import IncidentsError, Transient
 from streams.runtime.object_storage import ObjectStorage, UnknownObject
 from streams.runtime.settings import DatabaseSettings
@@ -33,6 +36,7 @@ TURN_S = 30.0
 """How long the backup of another process is waited for; a process that froze in its own holds up nobody for ever."""
 
 LOCK_SEED = 20_261_127
+_TRIES = 10
 _RECENT = "interval '1 day'"
 
 TABLES: Mapping[str, str] = {
@@ -61,6 +65,14 @@ class Backup:
     rows: Mapping[str, int]
 
 
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """The list of backups, oldest first, as it was read; an empty ``etag`` says that there is none yet."""
+
+    backups: tuple[Backup, ...] = ()
+    etag: str = ""
+
+
 class Operations:
     """The backups of one archive."""
 
@@ -75,7 +87,7 @@ class Operations:
     def take_when_due(self, database: DatabaseSettings, every_s: float, now: int) -> bool:
         """Take a backup unless the last one is younger than ``every_s``; whether there was something new.
 
-        Raises ``Transient`` when PostgreSQL or the storage is away.
+        Raises ``Transient`` when PostgreSQL or the storage is away, and ``Overtaken``.
         """
         if time.monotonic() - self._taken_at < every_s:
             return False
@@ -86,42 +98,51 @@ class Operations:
     def take(self, database: DatabaseSettings, now: int) -> bool:
         """Take a backup, unless nothing has changed since this process took the last one.
 
-        Raises ``Transient`` when PostgreSQL or the storage is away, or another process takes one all the while.
+        Raises ``Transient`` when PostgreSQL or the storage is away, or another process takes one all the while, and
+        ``Overtaken`` when one was taken by another since this one began to read.
         """
         try:
             with connect(database, "owner", name="archiver", autocommit=True) as connection:
-                # One at a time: of two backups the one named later was also read later.
+                # One at a time: so that two do not overtake each other for ever.
                 connection.execute("SELECT set_config('lock_timeout', %s, false)", (f"{round(self._turn_s * 1000)}ms",))
-                connection.execute("SELECT pg_advisory_lock(hashtextextended(%s, %s))", (self._folder, LOCK_SEED))
-                return self._publish(*_dump(connection), now)
+                connection.execute("SELECT pg_advisory_lock(hashtextextended(%s, %s))", (self._list_key, LOCK_SEED))
+                listed = self._listed()  # before the tables: what is listed later was read later
+                return self._publish(listed, *_dump(connection), now)
         except psycopg.OperationalError as error:
             raise Transient(f"PostgreSQL: {error}") from error
 
-    def _publish(self, content: bytes, rows: dict[str, int], now: int) -> bool:
+    def _publish(self, listed: _Listed, content: bytes, rows: dict[str, int], now: int) -> bool:
         digest = sha256(content).hexdigest()
         if digest == self._digest:
             return False
+        at = max(now, listed.backups[-1].at + 1) if listed.backups else now  # the clocks of two hosts differ
         key = self._storage.put(self._box.seal_bytes(zlib.compress(content), _BOUND_TO))
-        latest = self.latest()
-        at = max(now, latest.at + 1) if latest else now  # the clocks of two hosts differ
-        self._storage.create(
-            f"{self._folder}{at:016d}-{digest[:12]}.json", orjson.dumps(asdict(Backup(at, key, digest, rows)))
-        )
+        named = (*listed.backups, Backup(at, key, digest, rows))
+        kept = _kept(named)
+        if not self._replace(listed, kept):
+            self._storage.remove(key)
+            raise Overtaken(f"{self._list_key} was changed since the operational tables were read")
         self._digest = digest
-        self._prune()
+        self._remove([one for one in named if one not in kept])
         return True
 
     def latest(self) -> Backup | None:
         """The newest backup."""
-        keys = list(self._storage.keys(self._folder))
-        return Backup(**orjson.loads(self._storage.document(keys[-1])[0])) if keys else None
+        backups = self._listed().backups
+        return backups[-1] if backups else None
 
     def remove_others(self) -> int:
-        """Remove every backup but the newest; how many there were."""
-        older = list(self._storage.keys(self._folder))[:-1]
-        for key in older:
-            self._remove(key)
-        return len(older)
+        """Remove every backup but the newest; how many there were.
+
+        Raises ``Overtaken`` when others took one again and again meanwhile.
+        """
+        for _ in range(_TRIES):
+            listed = self._listed()
+            older = listed.backups[:-1]
+            self._remove(older)  # first: what is removed and still listed is found by the next try
+            if not older or self._replace(listed, listed.backups[-1:]):
+                return len(older)
+        raise Overtaken(f"{self._list_key} was changed {_TRIES} times while backups were removed")
 
     def restore(self, backup: Backup, connection: Connection) -> None:
         """Write the rows of a backup in the open transaction.
@@ -145,23 +166,36 @@ class Operations:
             " WHERE state = 'pending'"
         )
 
-    def _prune(self) -> None:
-        """Keep the newest backups and the last one of each day; a crash leaves an unnamed object at worst."""
-        keys = list(self._storage.keys(self._folder))
-        last_of_day = {int(key.removeprefix(self._folder)[:16]) // _DAY_MS: key for key in keys}
-        for key in keys[:-KEPT]:
-            if key not in last_of_day.values():
-                self._remove(key)
+    def _listed(self) -> _Listed:
+        try:
+            content, etag = self._storage.document(self._list_key)
+        except UnknownObject:
+            return _Listed()
+        return _Listed(tuple(Backup(**one) for one in orjson.loads(content)["backups"]), etag)
 
-    def _remove(self, key: str) -> None:
-        with suppress(UnknownObject):  # another process was faster
-            backup = Backup(**orjson.loads(self._storage.document(key)[0]))
+    def _replace(self, listed: _Listed, backups: Sequence[Backup]) -> bool:
+        """Write the list in place of the one that was read; whether it still was that one."""
+        content = orjson.dumps({"format": FORMAT, "backups": [asdict(one) for one in backups]})
+        if listed.etag:
+            written = self._storage.replace(self._list_key, content, listed.etag)
+        else:
+            written = self._storage.create(self._list_key, content)
+        return written or self._listed().backups == tuple(backups)  # or its acknowledgement was lost
+
+    def _remove(self, backups: Iterable[Backup]) -> None:
+        """A crash before this leaves an unnamed object at worst."""
+        for backup in backups:
             self._storage.remove(backup.object)
-            self._storage.remove(key)
 
     @property
-    def _folder(self) -> str:
-        return f"{self._prefix}operations/"
+    def _list_key(self) -> str:
+        return f"{self._prefix}operations/backups.json"
+
+
+def _kept(backups: Sequence[Backup]) -> tuple[Backup, ...]:
+    """The newest backups and the last one of each day, in their order."""
+    last_of_day = {backup.at // _DAY_MS: backup for backup in backups}
+    return tuple(one for one in backups if one in backups[-KEPT:] or one == last_of_day[one.at // _DAY_MS])
 
 
 def require_empty(connection: Connection) -> None:

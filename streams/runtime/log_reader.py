@@ -24,6 +24,7 @@ _PASSING = (
     KafkaError.LEADER_NOT_AVAILABLE,
     KafkaError._TRANSPORT,  # noqa: SLF001  its only name
     KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001  its only name
+    KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001  one that the broker has just named, and the client forgot
 )
 
 
@@ -77,9 +78,13 @@ class LogReader:
     ) -> None:
         self._consumer.close()
 
-    @_patiently
     def spans(self) -> dict[int, Span]:
-        """What each partition holds now; raises ``UnknownTopic``."""
+        """What of each partition can be read now; raises ``UnknownTopic``."""
+        return self.live_spans()
+
+    @_patiently
+    def live_spans(self) -> dict[int, Span]:
+        """What each partition of the topic itself holds now; raises ``UnknownTopic``."""
         metadata = self._consumer.list_topics(self._topic, timeout=_TIMEOUT_S).topics[self._topic]
         if metadata.error is not None:
             if metadata.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:

@@ -16,6 +16,7 @@ from cli import main as cli_main
 from cli.errors import CommandError
 from cli.exit_codes import ExitCode
 from cli.registry import COMMANDS, Command
+from infra.local.ports import ephemeral
 from infra.local.settings import StackSettings
 from tests.harness.stack import NAMED, ROOT, free_offset
 
@@ -82,6 +83,26 @@ def test_shell_completion_is_offered(shell: str, monkeypatch: pytest.MonkeyPatch
     result = CliRunner().invoke(cli_main.build(), ["--show-completion", shell])
     assert result.exit_code == ExitCode.OK, result.output
     assert "COMPLETE" in result.output
+
+
+@pytest.mark.parametrize(("offset", "warns"), [(20_000, True), (0, False)])
+def test_ports_that_outgoing_connections_may_hold_are_warned_of(
+    home: Path, monkeypatch: pytest.MonkeyPatch, *, offset: int, warns: bool
+) -> None:
+    assert ephemeral(StackSettings(port_offset=20_000).all_ports()), "this kernel's range holds ports of that offset"
+    monkeypatch.setenv("INCIDENTS_PORT_OFFSET", str(offset))
+    monkeypatch.setenv("INCIDENTS_MIN_FREE_MB", str(2**40))  # so that nothing is started
+    answer = incidents("up")
+    assert answer.returncode == ExitCode.PREREQUISITE
+    assert ("warning: INCIDENTS_PORT_OFFSET=20000 puts ports" in answer.stderr) is warns
+    assert not list(home.glob("run/*"))
+
+
+def test_which_ports_outgoing_connections_may_hold(tmp_path: Path) -> None:
+    range_file = tmp_path / "ip_local_port_range"
+    assert ephemeral([40_000], range_file) == [], "not known"
+    range_file.write_text("40000\t40002\n")
+    assert ephemeral([40_003, 40_002, 40_000, 39_999], range_file) == [40_000, 40_002]
 
 
 def test_version() -> None:

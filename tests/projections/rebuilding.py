@@ -81,7 +81,7 @@ def projecting(kafka: KafkaSettings, database: DatabaseSettings) -> Iterator[Pro
     finally:
         stop.set()
         thread.join(30)
-    assert not failed, failed
+        assert not failed, failed  # also where the test failed for it
 
 
 def wait_projected(owner: Connection, count: int) -> None:
