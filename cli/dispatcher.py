@@ -16,7 +16,17 @@ def command(
 
     SIGTERM lets what is under way finish.
     """
+    from functools import partial
+
     from cli.provider_process import run
     from connectors.kit.dispatcher import Dispatcher, DispatcherSettings
+    from connectors.kit.file_attempt import Store
+    from infra.local.environment import apply
+    from streams.runtime.attachment_storage import AttachmentStorage
+    from streams.runtime.object_storage import ObjectStorage
+    from streams.runtime.settings import AttachmentSettings, ObjectStorageSettings
 
-    run("dispatcher", metrics_port, Dispatcher, DispatcherSettings)
+    apply()
+    held = AttachmentStorage(ObjectStorage(ObjectStorageSettings()))
+    store = Store(held, AttachmentSettings().max_bytes)
+    run("dispatcher", metrics_port, partial(Dispatcher, store=store), DispatcherSettings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from connectors.jira.client import JiraTickets
 from connectors.jira.config import check
+from connectors.jira.files import JiraFiles
 from connectors.jira.inbound import JiraReceives
 from connectors.kit.contract import Connector
 
@@ -11,5 +12,6 @@ CONNECTOR = Connector(
     name="jira",
     receives=JiraReceives(),
     tickets=JiraTickets(),
+    files=JiraFiles(),
     check_config=check,
 )

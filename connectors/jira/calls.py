@@ -11,7 +11,7 @@ from typing import Any
 
 from connectors.jira.config import HOSTS, JiraConfig
 from connectors.kit.contract import Integration
-from connectors.kit.http import Answer, ProviderHttp, classify
+from connectors.kit.http import Answer, ProviderHttp, Upload, classify
 from connectors.kit.intake import as_object
 from connectors.kit.outcome import Gone, PermanentFailure
 from connectors.kit.tickets import Failure
@@ -27,14 +27,34 @@ class Site:
     integration: Integration
     config: JiraConfig
 
-    async def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Answer | Gone | Failure:
-        """An answer of success, ``Gone`` for 404, or what went wrong, in Jira's own words."""
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        upload: Upload | None = None,
+        most: int = 0,
+    ) -> Answer | Gone | Failure:
+        """An answer of success, ``Gone`` for 404, or what went wrong, in Jira's own words.
+
+        413 for a file of more than ``most`` bytes is an answer, too.
+        """
         tokens = self.integration.valid("api_token", int(time.time() * 1000))
         if not tokens:
             return PermanentFailure("the integration has no api_token")
-        headers = {"Accept": "application/json", "Authorization": _authorization(self.config.email, tokens[0])}
-        answer = await self.http.call(method, self.config.base_url, API + path, HOSTS, headers, body)
+        accept = "*/*" if most else "application/json"
+        headers = {"Accept": accept, "Authorization": _authorization(self.config.email, tokens[0])}
+        if upload is not None:
+            headers["X-Atlassian-Token"] = (
+                "no-check"  # else the request is taken for one that a browser was tricked into
+            )
+        answer = await self.http.call(
+            method, self.config.base_url, API + path, HOSTS, headers, body, upload=upload, most=most
+        )
         if not isinstance(answer, Answer) or answer.succeeded:
+            return answer
+        if most and answer.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
             return answer
         if answer.status == HTTPStatus.NOT_FOUND:
             return Gone(words(answer) or "no such issue")

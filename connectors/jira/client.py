@@ -20,6 +20,7 @@ from connectors.kit.outcome import Found, Gone, NotFound, PermanentFailure, Tran
 from connectors.kit.tickets import Cursor, Failure, FieldChange, Page, Ticket, Versioning
 
 _DONE = "done"
+_MAX_LINK_TITLE = 255
 Read = Ticket | Gone | TransientFailure | PermanentFailure
 
 
@@ -118,6 +119,19 @@ class JiraTickets:
             if marker in plain(one.get("body")):
                 return Found(str(one.get("id", "")))
         return NotFound()
+
+    async def refer(
+        self, http: ProviderHttp, integration: Integration, external_id: str, link_id: str, url: str, title: str
+    ) -> str | Gone | TransientFailure | PermanentFailure:
+        """A remote link; Jira replaces the one that has the same ``globalId``."""
+        at = _site(http, integration)
+        body = {
+            "globalId": f"system=incidents&id={link_id}",
+            "application": {"name": "Incidents"},
+            "object": {"url": url, "title": title[:_MAX_LINK_TITLE]},
+        }
+        answer = await at.call("POST", f"{_path(external_id)}/remotelink", body)
+        return str(as_object(answer.json()).get("id", "")) if isinstance(answer, Answer) else answer
 
     async def retire(self, http: ProviderHttp, integration: Integration, external_id: str, text: str) -> Read:
         """Comment, resolve as a duplicate, and take our label off, last: until then it is not done."""

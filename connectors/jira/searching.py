@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
 from connectors.jira.calls import Site, not_gone
-from connectors.jira.inbound import note_of
+from connectors.jira.inbound import files_seen, note_of
 from connectors.jira.issues import SYNCED, asked, ticket_of
 from connectors.kit.http import Answer
 from connectors.kit.intake import as_object
 from connectors.kit.markers import is_ticket_marker
 from connectors.kit.outcome import PermanentFailure
-from connectors.kit.tickets import Cursor, Failure, Note, Page, Ticket
+from connectors.kit.tickets import Cursor, Failure, FilesSeen, Note, Page, Ticket
 
 _FROM_NOW_MS = 3_600_000
 _MINUTE_MS = 60_000
@@ -66,6 +66,7 @@ async def changed(site: Site, cursor: Cursor, limit: int, now: int) -> Page | Fa
     jql = f'{place_} AND updated >= "-{minutes}m" ORDER BY updated ASC, key ASC'
     tickets: list[Ticket] = []
     notes: list[Note] = []
+    files: list[FilesSeen] = []
     is_last = True
     async for answer in _pages(site, jql):
         if not isinstance(answer, Answer):
@@ -75,19 +76,21 @@ async def changed(site: Site, cursor: Cursor, limit: int, now: int) -> Page | Fa
             if ticket is None or not is_ticket_marker(ticket.marker) or place(ticket) <= _start(since):
                 continue
             if len(tickets) == limit:
-                return Page(tickets, _after(tickets, since, began), is_last=False, notes=notes)
+                return Page(tickets, _after(tickets, since, began), is_last=False, notes=notes, files=files)
             tickets.append(ticket)
             notes += _notes(ticket, issue, began)
+            seen = files_seen(ticket.external_id, issue)
+            files += [seen] if seen else []
         is_last = not _next_page(answer)
     if not is_last and not tickets:
         return PermanentFailure("more issues changed in the same minutes than can be read")
-    return Page(tickets, _after(tickets, since, began), is_last, notes=notes)
+    return Page(tickets, _after(tickets, since, began), is_last, notes=notes, files=files)
 
 
 async def _pages(site: Site, jql: str) -> AsyncIterator[Answer | Failure]:
     token = ""
     for _ in range(_MAX_PAGES):
-        answer = await _search(site, jql, _AT_ONCE, token, "comment")
+        answer = await _search(site, jql, _AT_ONCE, token, "comment", "attachment")
         yield answer
         token = _next_page(answer) if isinstance(answer, Answer) else ""
         if not token:

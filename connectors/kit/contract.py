@@ -16,12 +16,14 @@ from streams.domain.errors import IncidentsError
 from streams.domain.outputs import Intent
 from streams.domain.records import dataclass
 from streams.domain.signals import ProviderIngested, Signal
+from streams.domain.ticket_files import FilesObserved
 from streams.domain.tickets import TicketObserved
 
 if TYPE_CHECKING:
+    from connectors.kit.files import Files
     from connectors.kit.tickets import Tickets
 
-Message = tuple[Envelope, Signal | ProviderIngested | TicketObserved]
+Message = tuple[Envelope, Signal | ProviderIngested | TicketObserved | FilesObserved]
 """What a delivery becomes on the intake."""
 
 SecretKind = Literal["webhook", "api_token"]
@@ -125,5 +127,6 @@ class Connector:
     receives: Receives | None = None
     sends: Sends | None = None
     tickets: Tickets | None = None
+    files: Files | None = None
     check_config: Callable[[Mapping[str, Any]], str] = _no_config
     issues_secret: bool = False

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import secrets
 import socket
 import time
@@ -16,11 +17,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import partial
+from typing import Annotated
 
 import psycopg
 import structlog
 from psycopg.rows import dict_row
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from connectors.kit import outbox, results
@@ -28,12 +30,15 @@ from connectors.kit.attempt import attempt
 from connectors.kit.contract import Connector
 from connectors.kit.database import parameters
 from connectors.kit.directory import IntegrationDirectory
+from connectors.kit.file_attempt import FileReport, Store
 from connectors.kit.http import ProviderHttp
 from connectors.kit.outbox import FinalState, Leased
 from connectors.kit.outcome import Gone, Ok, Outcome, PermanentFailure, TooLate, TransientFailure
 from connectors.kit.targets import HeldBack, Targets
 from connectors.kit.ticket_attempt import TicketReport
+from streams.domain.attachments import refused_link
 from streams.domain.errors import IncidentsError, Transient
+from streams.domain.ticket_files import FILE_ACTIONS
 from streams.domain.tickets import TICKET_ACTIONS
 from streams.runtime import metrics
 from streams.runtime.health import WARNING
@@ -45,7 +50,16 @@ _RECONNECT_S = 1.0
 _OLD_S = 60.0
 """Age of an unfinished intent at which the readiness check says it."""
 
+_PLACES = re.compile(r"\{[a-z]+\}")
+_NO_PLACE = "an address of incidents has {key} or {id} in it"
+
 _log = structlog.get_logger(__name__)
+
+
+def _permalink(given: str) -> str:
+    if given and (why := refused_link(given) or ("" if {"{key}", "{id}"} & set(_PLACES.findall(given)) else _NO_PLACE)):
+        raise ValueError(why)
+    return given
 
 
 class DispatcherSettings(BaseSettings):
@@ -60,13 +74,16 @@ class DispatcherSettings(BaseSettings):
         9.0, gt=0, description="renewed three times in that time; a killed process's work waits so long"
     )
     poll_s: float = Field(5.0, gt=0, description="how often to look without being told")
+    permalink: Annotated[str, AfterValidator(_permalink)] = Field(
+        "", description="address of an incident for people, with {key} or {id} in it; tickets get it as a link"
+    )
     stop_s: float = Field(
         7.0, gt=0, description="what is under way may finish so long when the process is told to stop"
     )
 
 
 class Dispatcher:
-    """One process's dispatcher; ``run`` until its event is set."""
+    """One process's dispatcher; ``run`` until its event is set. Without a ``store`` no file is sent or fetched."""
 
     def __init__(
         self,
@@ -77,8 +94,10 @@ class Dispatcher:
         http: ProviderHttp,
         connectors: Mapping[str, Connector],
         topic: str,
+        store: Store | None = None,
     ) -> None:
         self._settings = settings
+        self._store = store
         self._parameters = parameters(database, "projector", "dispatcher")
         self._producer = producer
         self._directory = directory
@@ -241,7 +260,7 @@ class Dispatcher:
         log.info("attempted", result=result, attempt=leased.attempt, reason=getattr(outcome, "reason", ""))
         await self._record(connection, leased, outcome)
 
-    async def _attempt(self, leased: Leased) -> Outcome | TooLate | TicketReport | Gone:
+    async def _attempt(self, leased: Leased) -> Outcome | TooLate | TicketReport | FileReport | Gone:
         intent = leased.intent
         if leased.is_late and leased.attempt == 1:
             return TooLate()
@@ -261,12 +280,17 @@ class Dispatcher:
                 leased.attempt,
                 is_late=leased.is_late,
                 is_held=partial(self._is_held, intent.intent_id),
+                store=self._store,
+                permalink=self._settings.permalink,
             )
         target.learn(outcome)
         return outcome
 
     async def _record(
-        self, connection: outbox.AsyncConnection, leased: Leased, outcome: Outcome | TooLate | TicketReport | Gone
+        self,
+        connection: outbox.AsyncConnection,
+        leased: Leased,
+        outcome: Outcome | TooLate | TicketReport | FileReport | Gone,
     ) -> None:
         """Report a final outcome to Kafka, then close the row; give the lease back for any other."""
         intent, attempt_ = leased.intent, leased.attempt
@@ -277,6 +301,11 @@ class Dispatcher:
             case TransientFailure(reason):
                 given_up = PermanentFailure(f"given up after {attempt_}: {reason}")
                 await self._record(connection, leased, given_up)
+            case FileReport() | Gone() | PermanentFailure() if intent.action in FILE_ACTIONS:
+                is_done = isinstance(outcome, FileReport)
+                said = outcome.detail if isinstance(outcome, FileReport) else outcome.reason
+                record = results.files_record(self._topic, leased, outcome)
+                await self._close(connection, leased, "delivered" if is_done else "failed", said, record)
             case TicketReport() | Gone():
                 state: FinalState = "delivered" if isinstance(outcome, TicketReport) else "failed"
                 detail = outcome.detail if isinstance(outcome, TicketReport) else outcome.reason

@@ -22,6 +22,9 @@ from connectors.kit.outcome import PermanentFailure, TransientFailure
 TIMEOUT_S = 8.0
 """For a whole call, answer included: shorter than the time that a process has to stop."""
 
+TRANSFER_TIMEOUT_S = 60.0
+"""For a call that carries a file; a process that has to stop gives it up, and the next one looks first."""
+
 _MAX_ANSWER_BYTES = 1_048_576
 _MAX_DETAIL_CHARACTERS = 300
 _RETRYABLE = frozenset({408, 425, 429})
@@ -46,6 +49,23 @@ class Answer:
             return orjson.loads(self.body)
         except orjson.JSONDecodeError:
             return None
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file to send: as the body itself, or as the part ``field`` of a form (RFC 7578) where that is named."""
+
+    file_name: str
+    media_type: str
+    content: bytes
+    field: str = ""
+
+    def parts(self, headers: dict[str, str]) -> dict[str, Any]:
+        """The arguments of the request; the media type goes to the headers where the body is the file itself."""
+        if self.field:
+            return {"files": {self.field: (self.file_name, self.content, self.media_type)}}
+        headers["Content-Type"] = self.media_type
+        return {"content": self.content}
 
 
 def refused_url(url: str, hosts: frozenset[str], *, allow_loopback: bool) -> str:
@@ -119,33 +139,41 @@ class ProviderHttp:
         headers: Mapping[str, str],
         body: object = None,
         form: Mapping[str, str] | None = None,
+        upload: Upload | None = None,
+        most: int = 0,
     ) -> Answer | TransientFailure | PermanentFailure:
         """Make one call and read its answer; what the network does becomes a result, never an exception.
 
         ``path`` is appended to ``base_url``; its parts must be quoted by the caller. ``body`` is sent as JSON, ``form``
-        in its place as a form.
+        in its place as a form, ``upload`` as a file. With ``most`` the answer is a file of at most so many bytes; one
+        that is larger is not read to its end and has the status 413.
         """
         if why := refused_url(base_url, hosts, allow_loopback=self._allow_loopback):
             return PermanentFailure(f"refused address: {why}")
         content = None if body is None else orjson.dumps(body)
         sent = {**headers, "Content-Type": "application/json"} if content else dict(headers)
         url = base_url.rstrip("/") + path
-        request = self._client.build_request(method, url, headers=sent, content=content, data=form)
+        timeout_s = max(self._timeout_s, TRANSFER_TIMEOUT_S) if upload or most else self._timeout_s
+        parts: dict[str, Any] = {"content": content, "data": form} if upload is None else upload.parts(sent)
+        request = self._client.build_request(method, url, headers=sent, timeout=timeout_s, **parts)
         try:
-            async with asyncio.timeout(self._timeout_s):
-                return await self._answer(request)
+            async with asyncio.timeout(timeout_s):
+                return await self._answer(request, most)
         except (TimeoutError, httpx.TimeoutException):
             return TransientFailure("no answer in time")
         except httpx.RequestError as error:
             return TransientFailure(f"connection: {type(error).__name__}")
 
-    async def _answer(self, request: httpx.Request) -> Answer | TransientFailure:
+    async def _answer(self, request: httpx.Request, most: int) -> Answer | TransientFailure:
         response = await self._client.send(request, stream=True)
+        is_file = bool(most) and response.is_success
         try:
             body = bytearray()
             async for chunk in response.aiter_bytes():
                 body += chunk
-                if len(body) > _MAX_ANSWER_BYTES:
+                if is_file and len(body) > most:
+                    return Answer(httpx.codes.REQUEST_ENTITY_TOO_LARGE, response.headers, b"")
+                if not is_file and len(body) > _MAX_ANSWER_BYTES:
                     return TransientFailure("answer too large")
         finally:
             await response.aclose()

@@ -64,5 +64,12 @@ class Unknown:
     retry_after_s: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class TooLarge:
+    """What was to be fetched is larger than what is taken."""
+
+    reason: str
+
+
 Outcome = Ok | TransientFailure | PermanentFailure
 LookUp = Found | NotFound | Unknown

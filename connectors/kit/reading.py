@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from connectors.kit.contract import Integration, Message
 from connectors.kit.http import ProviderHttp
-from connectors.kit.ticket_messages import deleted_message, note_message, ticket_message
+from connectors.kit.ticket_messages import deleted_message, files_message, note_message, ticket_message
 from connectors.kit.tickets import Cursor, Failure, Page, Tickets
 
 _REMEMBERED = 20_000
@@ -65,6 +65,7 @@ def messages_of(integration: Integration, page: Page) -> list[Message]:
     return [
         *(ticket_message(integration, ticket, "poll") for ticket in page.tickets),
         *(note_message(integration, note) for note in page.notes),
+        *(files_message(integration, seen, "poll") for seen in page.files),
         *(deleted_message(integration, external_id, "poll") for external_id in page.deleted),
     ]
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from tenacity import RetryCallState, Retrying, wait_exponential_jitter
 
 from connectors.kit import limits
+from connectors.kit.file_attempt import FileReport
 from connectors.kit.outbox import FinalState, Leased
 from connectors.kit.outcome import Gone, PermanentFailure
 from connectors.kit.ticket_attempt import TicketReport
@@ -15,7 +16,8 @@ from streams.domain.catalogue import TYPE_OF
 from streams.domain.commands import RecordEffect
 from streams.domain.envelope import Envelope, derive_id
 from streams.domain.outputs import Intent
-from streams.domain.tickets import RecordTicket
+from streams.domain.ticket_files import RecordFiles
+from streams.domain.tickets import RecordTicket, TicketStatus
 from streams.runtime.producer import ProducerRecord
 
 SOURCE = "/dispatcher"
@@ -46,7 +48,12 @@ def ticket_record(topic: str, leased: Leased, result: TicketReport | PermanentFa
     return _record(topic, leased, ticket_command(leased.intent, leased.attempt, result))
 
 
-def _record(topic: str, leased: Leased, command: RecordEffect | RecordTicket) -> ProducerRecord:
+def files_record(topic: str, leased: Leased, result: FileReport | PermanentFailure | Gone) -> ProducerRecord:
+    """The ``RecordFiles`` command for the intake, under the id that any report about the intent has."""
+    return _record(topic, leased, files_command(leased.intent, leased.attempt, result))
+
+
+def _record(topic: str, leased: Leased, command: RecordEffect | RecordTicket | RecordFiles) -> ProducerRecord:
     envelope = Envelope(
         id=derive_id(leased.intent.intent_id, "effect"),
         source=SOURCE,
@@ -92,6 +99,23 @@ def ticket_command(intent: Intent, attempts: int, result: TicketReport | Permane
         updated_at=ticket.updated_at,
         updated_by=ticket.updated_by,
         fields=ticket.fields,
+    )
+
+
+def files_command(intent: Intent, attempts: int, result: FileReport | PermanentFailure | Gone) -> RecordFiles:
+    """The command that says what became of an intent about files."""
+    status: TicketStatus = "gone" if isinstance(result, Gone) else "failed"
+    is_done = isinstance(result, FileReport)
+    return RecordFiles(
+        incident_id=intent.incident_id,
+        intent_id=intent.intent_id,
+        connector=intent.connector,
+        integration_id=intent.integration_id,
+        action=intent.action,
+        status="done" if is_done else status,
+        attempts=attempts,
+        files=result.files if isinstance(result, FileReport) else (),
+        detail=limits.text(result.detail if isinstance(result, FileReport) else result.reason, limits.TITLE_CHARACTERS),
     )
 
 

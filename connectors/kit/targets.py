@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from connectors.kit.breaker import CircuitBreaker
+from connectors.kit.file_attempt import FileReport
 from connectors.kit.outcome import Gone, Outcome, TooLate, TransientFailure
 from connectors.kit.ratelimit import TokenBucket
 from connectors.kit.ticket_attempt import TicketReport
@@ -55,7 +56,7 @@ class Target:
             finally:
                 self._in_flight -= 1
 
-    def learn(self, outcome: Outcome | TooLate | TicketReport | Gone) -> None:
+    def learn(self, outcome: Outcome | TooLate | TicketReport | FileReport | Gone) -> None:
         """Count an outcome: only a target that fails is held back, not one that refuses an intent or throttles us."""
         if isinstance(outcome, TransientFailure) and not outcome.throttled:
             self._breaker.failed(self._clock())

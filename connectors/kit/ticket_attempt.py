@@ -13,7 +13,7 @@ from connectors.kit.contract import Integration
 from connectors.kit.http import ProviderHttp
 from connectors.kit.markers import marker
 from connectors.kit.outcome import Found, Gone, PermanentFailure, TransientFailure, Unknown
-from connectors.kit.tickets import Ticket, Tickets
+from connectors.kit.tickets import HasLinks, Ticket, Tickets
 from streams.domain.outputs import Intent
 from streams.domain.tickets import TicketRequest, TicketStatus, request_of
 
@@ -36,13 +36,17 @@ Result = TicketReport | TransientFailure | PermanentFailure | Gone
 
 @dataclass(frozen=True, slots=True)
 class TicketAttempt:
-    """The ``number``-th attempt at an intent: from the second on, an earlier one may have had its effect."""
+    """The ``number``-th attempt at an intent: from the second on, an earlier one may have had its effect.
+
+    ``permalink`` is the address of an incident for people, with ``{key}`` or ``{id}`` in it; empty: none.
+    """
 
     tickets: Tickets
     http: ProviderHttp
     integration: Integration
     intent: Intent
     number: int
+    permalink: str = ""
 
     async def make(self) -> Result:
         """Carry the intent out; never raises for anything that the provider or the network does."""
@@ -54,13 +58,15 @@ class TicketAttempt:
             return PermanentFailure("no ticket to act on")
         match self.intent.action:
             case "ticket_create":
-                return await self._create(request)
+                return await self._with_permalink(await self._create(request))
             case "ticket_update":
                 return await self._update(request)
             case "ticket_comment":
                 return await self._comment(request)
+            case "ticket_refer":
+                return await self._refer(request)
             case "ticket_link":
-                return await self._link(request)
+                return await self._with_permalink(await self._link(request))
             case "ticket_read":
                 return _report(await self.tickets.read(self.http, self.integration, self.intent.external_id))
             case "ticket_retire":
@@ -89,6 +95,43 @@ class TicketAttempt:
         if ticket.marker:
             return PermanentFailure(f"{ticket.external_key} is linked to another incident")
         return _report(await self.tickets.mark(self.http, self.integration, ticket.external_id, request.marker))
+
+    async def _with_permalink(self, result: Result) -> Result:
+        """Put the incident's own address on a ticket that was just linked, once; a ticket without it is linked, too."""
+        if not self.permalink or not isinstance(result, TicketReport) or result.ticket is None:
+            return result
+        key, external_id = f"INC-{self.intent.payload.get('number', '')}", result.ticket.external_id
+        url = self.permalink.replace("{key}", key).replace("{id}", self.intent.incident_id)
+        said = await self._put_link(external_id, f"incident-{self.intent.incident_id}", url, key)
+        if isinstance(said, TransientFailure):
+            return said
+        if not isinstance(said, str):
+            return replace(result, detail=f"{key} could not be linked from it: {said.reason}")
+        now = await self.tickets.read(self.http, self.integration, external_id)
+        return replace(result, ticket=now) if isinstance(now, Ticket) else result
+
+    async def _put_link(
+        self, external_id: str, link_id: str, url: str, title: str
+    ) -> str | Gone | TransientFailure | PermanentFailure:
+        """A link where tickets have such, else a comment unless it is there."""
+        if isinstance(self.tickets, HasLinks):
+            return await self.tickets.refer(self.http, self.integration, external_id, link_id, url, title)
+        mark = marker(link_id)
+        match await self.tickets.find_comment(self.http, self.integration, external_id, mark):
+            case Found():
+                return "found from an earlier attempt"
+            case Unknown(reason, retry_after_s):
+                return TransientFailure(f"look-up: {reason}", retry_after_s)
+        text = f"{title}: {url}\n\n{mark}"
+        return await self.tickets.comment(self.http, self.integration, external_id, text, public=False)
+
+    async def _refer(self, request: TicketRequest) -> Result:
+        """A link where tickets have such, under an id that makes doing it again harmless; a comment elsewhere."""
+        if not isinstance(self.tickets, HasLinks):
+            return await self._comment(request)
+        about = (request.changes.get(name, "") for name in ("link_id", "url", "title"))
+        said = await self.tickets.refer(self.http, self.integration, self.intent.external_id, *about)
+        return TicketReport("done", detail=said) if isinstance(said, str) else said
 
     async def _comment(self, request: TicketRequest) -> Result:
         mark = marker(request.marker)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from connectors.kit.contract import Integration, Message
 from connectors.kit.intake import digest, ingested_message, observed_message
 from connectors.kit.markers import has_marker
-from connectors.kit.tickets import Note, Ticket
+from connectors.kit.tickets import FilesSeen, Note, Ticket
+from streams.domain.envelope import Envelope
+from streams.domain.ticket_files import FILES_OBSERVED, FilesObserved
 from streams.domain.tickets import Origin, TicketObserved
 
 
@@ -34,6 +36,21 @@ def deleted_message(integration: Integration, external_id: str, origin: Origin, 
         integration.connector, integration.integration_id, external_id, origin=origin, deleted=True, raw=raw
     )
     return observed_message(integration, gone)
+
+
+def files_message(integration: Integration, seen: FilesSeen, origin: Origin, raw: bytes = b"") -> Message:
+    """Which files a ticket has; the same files at the same time are one delivery, by webhook and by poll."""
+    ids = sorted(seen.file_ids)
+    envelope = Envelope(
+        id=digest(integration.source, "files", seen.external_id, str(seen.complete), str(seen.at), *ids),
+        source=integration.source,
+        type=FILES_OBSERVED,
+        tenantid=integration.tenant_id,
+    )
+    observed = FilesObserved(
+        integration.connector, integration.integration_id, seen.external_id, tuple(ids), seen.complete, origin, raw
+    )
+    return envelope, observed
 
 
 def note_message(integration: Integration, note: Note, raw: bytes = b"") -> Message:

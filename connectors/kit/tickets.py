@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from connectors.kit.contract import Integration
 from connectors.kit.http import ProviderHttp
@@ -70,10 +70,24 @@ class Cursor:
 
 
 @dataclass(frozen=True, slots=True)
+class FilesSeen:
+    """That a ticket has these files (``complete``: no others), at a time of the provider in milliseconds (0: unknown).
+
+    The time tells a state that came again from one that is told again.
+    """
+
+    external_id: str
+    file_ids: tuple[str, ...]
+    complete: bool
+    at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """Changed tickets in ascending order, and where to go on; ``is_last``: there is nothing more at this moment.
 
-    ``notes`` are those of these tickets written since the round began; ``deleted`` are ids, of other tickets too.
+    ``notes`` are those of these tickets written since the round began; ``deleted`` are ids, of other tickets too, and
+    so may be the tickets of ``files``.
     """
 
     tickets: Sequence[Ticket]
@@ -81,12 +95,23 @@ class Page:
     is_last: bool
     deleted: Sequence[str] = ()
     notes: Sequence[Note] = ()
+    files: Sequence[FilesSeen] = ()
 
 
 Failure = TransientFailure | PermanentFailure
 Versioning = Literal["counter", "clock"]
 """``counter``: each write raises the version by exactly one and a write that changes nothing leaves it (ServiceNow);
 ``clock``: the version is the time of the last change, and ``history`` tells what happened since (Jira)."""
+
+
+@runtime_checkable
+class HasLinks(Protocol):
+    """A ticket system whose tickets have links of their own; elsewhere a link is a comment."""
+
+    async def refer(
+        self, http: ProviderHttp, integration: Integration, external_id: str, link_id: str, url: str, title: str
+    ) -> str | Gone | TransientFailure | PermanentFailure:
+        """Put a link on a ticket under an id of ours; the same id again replaces it."""
 
 
 class Tickets(Protocol):

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Any
 
 from connectors.kit.contract import Integration
-from connectors.kit.http import Answer, ProviderHttp, classify
+from connectors.kit.http import Answer, ProviderHttp, Upload, classify
 from connectors.kit.intake import as_object
 from connectors.kit.outcome import Gone, TransientFailure
 from connectors.kit.tickets import Failure
@@ -28,22 +28,37 @@ class Instance:
     config: ServiceNowConfig
     authentication: Authentication
 
-    async def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Answer | Failure:
-        """An answer of success, or what went wrong; 404 is an answer too, since it has a meaning of its own."""
-        answer = await self._once(method, path, body)
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        upload: Upload | None = None,
+        most: int = 0,
+    ) -> Answer | Failure:
+        """An answer of success, or what went wrong; 404 is an answer too, since it has a meaning of its own.
+
+        So is 413 for a file of more than ``most`` bytes.
+        """
+        answer = await self._once(method, path, body, upload, most)
         if self.config.auth == "oauth" and isinstance(answer, Answer) and answer.status == HTTPStatus.UNAUTHORIZED:
             self.authentication.forget(self.integration)  # refused, so nothing was done: a new token may be tried
-            answer = await self._once(method, path, body)
+            answer = await self._once(method, path, body, upload, most)
         if not isinstance(answer, Answer) or answer.succeeded or answer.status == HTTPStatus.NOT_FOUND:
+            return answer
+        if most and answer.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
             return answer
         return failure(answer, time.time())
 
-    async def _once(self, method: str, path: str, body: Mapping[str, Any] | None) -> Answer | Failure:
+    async def _once(
+        self, method: str, path: str, body: Mapping[str, Any] | None, upload: Upload | None, most: int
+    ) -> Answer | Failure:
         authorization = await self.authentication.header(self.http, self.integration, self.config)
         if not isinstance(authorization, str):
             return authorization
-        headers = {"Accept": "application/json", "Authorization": authorization}
-        return await self.http.call(method, self.config.base_url, path, HOSTS, headers, body)
+        headers = {"Accept": "*/*" if most else "application/json", "Authorization": authorization}
+        return await self.http.call(method, self.config.base_url, path, HOSTS, headers, body, upload=upload, most=most)
 
 
 def failure(answer: Answer, now: float) -> Failure:

@@ -45,6 +45,7 @@ class ServiceNowConfig(BaseModel):
     client_id: str = ""
     extra_fields: tuple[_Column, ...] = Field((), max_length=30, description="further columns to follow")
     poll_notes: bool = Field(default=True, description="poll sys_journal_field, which its access rules must allow")
+    poll_files: bool = Field(default=True, description="poll sys_attachment for new files of linked records")
     poll_deletes: bool = Field(default=False, description="poll sys_audit_delete, which takes an administrator's role")
 
     @property

@@ -10,14 +10,14 @@ import orjson
 from connectors.kit import limits
 from connectors.kit.contract import Delivery, Integration, Message
 from connectors.kit.intake import as_object, digest, ingested_message, misunderstood
-from connectors.kit.ticket_messages import deleted_message, note_message, ticket_message
-from connectors.kit.tickets import Note
+from connectors.kit.ticket_messages import deleted_message, files_message, note_message, ticket_message
+from connectors.kit.tickets import FilesSeen, Note
 from connectors.servicenow import signature
 from connectors.servicenow.config import ServiceNowConfig
 from connectors.servicenow.records import milliseconds, text, ticket_of
 
 _TICKET = frozenset({"incident.insert", "incident.update"})
-_DELETED, _NOTE = "incident.delete", "incident.note"
+_DELETED, _NOTE, _FILES = "incident.delete", "incident.note", "incident.attachment"
 
 
 class ServiceNowReceives:
@@ -38,6 +38,9 @@ class ServiceNowReceives:
             return [misunderstood(integration, delivery_id, delivery.body, "no event with a sys_id")]
         if kind == _DELETED:
             return [deleted_message(integration, external_id, "webhook", delivery.body)]
+        if kind == _FILES:
+            seen = _seen(external_id, body)
+            return [files_message(integration, seen, "webhook", delivery.body)]
         entries = [as_object(one) for one in body["journal"]] if isinstance(body.get("journal"), list) else []
         if kind not in {*_TICKET, _NOTE}:
             return [ingested_message(integration, delivery_id, kind, delivery.body)]
@@ -45,6 +48,14 @@ class ServiceNowReceives:
         if kind == _NOTE:
             return notes
         return [_observed(integration, body, delivery.body if not entries else b""), *notes]
+
+
+def _seen(external_id: str, body: dict[str, Any]) -> FilesSeen:
+    """The files that the rule of ``sys_attachment`` tells: all of the record, and when it did."""
+    told, at = body.get("attachments"), text(body.get("at"))
+    ids = [limits.identity(text(one)) for one in told] if isinstance(told, list) else []
+    when = int(at) if at.isascii() and at.isdigit() and len(at) < 16 else 0  # noqa: PLR2004  milliseconds
+    return FilesSeen(external_id, tuple(filter(None, ids)), complete=True, at=when)
 
 
 def _observed(integration: Integration, body: dict[str, Any], whole: bytes) -> Message:

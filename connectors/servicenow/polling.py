@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from connectors.kit import limits
 from connectors.kit.http import Answer
 from connectors.kit.intake import as_object
 from connectors.kit.markers import is_ticket_marker
 from connectors.kit.outcome import PermanentFailure
-from connectors.kit.tickets import Cursor, Failure, Note, Page, Ticket
+from connectors.kit.tickets import Cursor, Failure, FilesSeen, Note, Page, Ticket
 from connectors.servicenow import queries
 from connectors.servicenow.calls import Instance
 from connectors.servicenow.inbound import note_of
@@ -19,6 +20,9 @@ _FROM_NOW_MS = 3_600_000
 """How far back a cursor that is empty begins: the instance's clock need not agree with ours."""
 
 _NOTES = 1_000
+_FILES = 1_000
+_AT_ONCE = 50
+"""Records that one query names: their ids stand in its address."""
 
 
 async def page(at: Instance, cursor: Cursor, limit: int, now: int) -> Page | Failure:
@@ -40,7 +44,10 @@ async def page(at: Instance, cursor: Cursor, limit: int, now: int) -> Page | Fai
     gone = await _deleted(at, began, limit) if is_last and at.config.poll_deletes else []
     if not isinstance(gone, list):
         return gone
-    return Page(tickets, Cursor(*keys[-1], began) if keys else since, is_last, gone, notes)
+    files = await _files(at, began) if is_last and at.config.poll_files else []
+    if not isinstance(files, list):
+        return files
+    return Page(tickets, Cursor(*keys[-1], began) if keys else since, is_last, gone, notes, files)
 
 
 async def _notes(at: Instance, tickets: list[Ticket], since: int) -> list[Note] | Failure:
@@ -52,6 +59,24 @@ async def _notes(at: Instance, tickets: list[Ticket], since: int) -> list[Note] 
         return answer
     entries = [as_object(one) for one in rows(answer)]
     return [note_of(id_, one) for one in entries if (id_ := text(one.get("element_id"))) in ids]
+
+
+async def _files(at: Instance, since: int) -> list[FilesSeen] | Failure:
+    """The new files of linked records; where more were made than are read, the scheduled check finds the others."""
+    answer = await at.call("GET", queries.new_files(since, _FILES))
+    if not isinstance(answer, Answer):
+        return answer
+    made: dict[str, list[str]] = {}
+    for one in map(as_object, rows(answer)):
+        if text(one.get("table_name")) == "incident" and one.get("sys_id"):
+            made.setdefault(text(one.get("table_sys_id")), []).append(limits.identity(text(one["sys_id"])))
+    linked: list[str] = []
+    for start in range(0, len(ids := sorted(made)), _AT_ONCE):
+        answer = await at.call("GET", queries.marked_among(ids[start : start + _AT_ONCE]))
+        if not isinstance(answer, Answer):
+            return answer
+        linked += [text(as_object(one).get("sys_id")) for one in rows(answer)]
+    return [FilesSeen(one, tuple(made[one]), complete=False) for one in linked if one in made]
 
 
 async def _deleted(at: Instance, since: int, limit: int) -> list[str] | Failure:

@@ -17,6 +17,7 @@ from connectors.servicenow.records import PLATFORM, raw_time
 INCIDENT: Final = "/api/now/table/incident"
 JOURNAL: Final = "/api/now/table/sys_journal_field"
 DELETED: Final = "/api/now/table/sys_audit_delete"
+ATTACHMENT: Final = "/api/now/attachment"
 
 
 def record(config: ServiceNowConfig, external_id: str = "") -> str:
@@ -66,6 +67,36 @@ def deleted(since: int, limit: int) -> str:
     query = f"tablename=incident^sys_created_on>={raw_time(since)}^ORDERBYsys_created_on"
     shape = {"sysparm_query": query, "sysparm_limit": str(limit), "sysparm_fields": "documentkey,tablename"}
     return f"{DELETED}?{urlencode(shape)}"
+
+
+def files_of(external_id: str, limit: int) -> str:
+    """The attachments of a record, oldest first."""
+    query = f"table_name=incident^table_sys_id={_value(external_id)}^ORDERBYsys_created_on^ORDERBYsys_id"
+    return f"{ATTACHMENT}?{urlencode({'sysparm_query': query, 'sysparm_limit': str(limit)})}"
+
+
+def new_files(since: int, limit: int) -> str:
+    """Attachments of incidents that were made since (milliseconds): making one does not change its record."""
+    query = f"table_name=incident^sys_created_on>={raw_time(since)}^ORDERBYsys_created_on^ORDERBYsys_id"
+    return f"{ATTACHMENT}?{urlencode({'sysparm_query': query, 'sysparm_limit': str(limit)})}"
+
+
+def marked_among(external_ids: list[str]) -> str:
+    """Those of these records that carry a marker of ours; their ids alone."""
+    ids = ",".join(_value(one) for one in external_ids)
+    query = {"sysparm_query": f"correlation_idSTARTSWITH{TICKET_MARK}^sys_idIN{ids}", "sysparm_fields": "sys_id"}
+    return f"{INCIDENT}?{urlencode({**query, 'sysparm_limit': str(len(external_ids))})}"
+
+
+def new_file(external_id: str, file_name: str) -> str:
+    """Where a file is sent to."""
+    about = {"table_name": "incident", "table_sys_id": external_id, "file_name": file_name}
+    return f"{ATTACHMENT}/file?{urlencode(about)}"
+
+
+def content_of(file_id: str) -> str:
+    """Where the bytes of a file are."""
+    return f"{ATTACHMENT}/{quote(file_id, safe='')}/file"
 
 
 def _shape(config: ServiceNowConfig) -> dict[str, str]:

@@ -20,6 +20,7 @@ from streams.domain.incident import Incident, Relative
 from streams.domain.mapping import FieldMapping, TicketMapping
 from streams.domain.rules import Dependency, RuleSet, SeverityRule, Silence, Span
 from streams.domain.state import AlertState, Flap, Head, Outcome, Preferences, SeenIds, Subscription
+from streams.domain.ticket_files import Copy, RemoteFile, TicketFiles
 from streams.domain.ticket_link import Asked, FieldLink, TicketLink
 
 FORMAT = 2
@@ -147,6 +148,14 @@ def _decode_attached(values: list[Any]) -> Attached:
     return Attached(tuple(HeldFile(**one) for one in files), tuple(HeldLink(**one) for one in links))
 
 
+def _decode_ticket_files(values: list[Any]) -> TicketFiles:
+    [named] = values
+    texts = {name: tuple(named[name]) for name in ("outgoing", "failed", "links")}
+    incoming = tuple(RemoteFile(**one) for one in named["incoming"])
+    copies = tuple(Copy(**one) for one in named["copies"])
+    return TicketFiles(**{**named, **texts, "incoming": incoming, "copies": copies})
+
+
 _CODECS: dict[str, tuple[Callable[[Any], list[Any]], Callable[[list[Any]], Any]]] = {
     "head": (list, lambda values: Head(*values)),
     "incident": (_encode_incident, _decode_incident),
@@ -165,6 +174,7 @@ _CODECS: dict[str, tuple[Callable[[Any], list[Any]], Callable[[list[Any]], Any]]
     "mapping": (lambda mapping: [asdict(mapping)], _decode_mapping),
     "ticket": (_encode_ticket, _decode_ticket),
     "attached": (lambda held: [list(map(asdict, held.files)), list(map(asdict, held.links))], _decode_attached),
+    "ticket_files": (lambda files: [asdict(files)], _decode_ticket_files),
 }
 
 

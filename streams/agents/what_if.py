@@ -26,6 +26,7 @@ from streams.domain.message import Message
 from streams.domain.rules import RuleSet
 from streams.domain.signals import Signal
 from streams.domain.ticket_commands import LinkTicket, ReconcileTickets, ResolveConflict, UnlinkTicket
+from streams.domain.ticket_files import FilesObserved, RecordFiles
 from streams.domain.tickets import RecordTicket, TicketObserved
 
 BATCH = 1000
@@ -165,7 +166,9 @@ class Run:
                 | commands.Release()
                 | commands.Erase()
                 | TicketObserved()
+                | FilesObserved()
                 | RecordTicket()
+                | RecordFiles()
                 | LinkTicket()
                 | UnlinkTicket()
                 | ResolveConflict()

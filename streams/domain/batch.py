@@ -16,7 +16,7 @@ from streams.domain.state import ONLY, Head, Outcome, TenantState
 from streams.domain.tables import Journal
 from streams.domain.tenant import Disposition, decide
 
-DECIDER = "1"
+DECIDER = "2"
 """The version of the decisions: raised whenever the same intake would be decided otherwise (R2)."""
 
 ORCHESTRATOR = "system:orchestrator"

@@ -19,6 +19,7 @@ from streams.domain import (
     ticket_commands,
     ticket_events,
 )
+from streams.domain.ticket_files import FILES_OBSERVED, FilesObserved, RecordFiles
 from streams.domain.tickets import TICKET_OBSERVED, RecordTicket, TicketObserved
 
 Topic = Literal["incident-intake", "incident-events", "outbox-intents", "command-results"]
@@ -55,6 +56,7 @@ CATALOGUE: tuple[MessageSpec, ...] = (
     MessageSpec(SIGNAL, signals.Signal, ("incident-intake",)),
     MessageSpec(PROVIDER_INGESTED, signals.ProviderIngested, ("incident-intake", "incident-events")),
     MessageSpec(TICKET_OBSERVED, TicketObserved, ("incident-intake",)),
+    MessageSpec(FILES_OBSERVED, FilesObserved, ("incident-intake",)),
     _command("declare", commands.Declare),
     _command("acknowledge", commands.Acknowledge),
     _command("change_state", commands.ChangeState),
@@ -69,6 +71,7 @@ CATALOGUE: tuple[MessageSpec, ...] = (
     _command("release", commands.Release),
     _command("erase", commands.Erase),
     _command("record_ticket", RecordTicket),
+    _command("record_files", RecordFiles),
     _command("link_ticket", ticket_commands.LinkTicket),
     _command("unlink_ticket", ticket_commands.UnlinkTicket),
     _command("resolve_conflict", ticket_commands.ResolveConflict),
@@ -104,6 +107,7 @@ CATALOGUE: tuple[MessageSpec, ...] = (
     _event("archived", events.Archived),
     _event("ticket.linked", ticket_events.TicketLinked),
     _event("ticket.unlinked", ticket_events.TicketUnlinked),
+    _event("ticket.file_gone", ticket_events.TicketFileGone),
     _event("provider.sync_requested", ticket_events.SyncRequested),
     _event("provider.sync_completed", ticket_events.SyncCompleted),
     _event("provider.sync_failed", ticket_events.SyncFailed),

@@ -15,6 +15,7 @@ from streams.domain.correlation import Rule
 from streams.domain.events import External, SplitAlert
 from streams.domain.rules import Dependency, SeverityRule, Silence
 from streams.domain.ticket_commands import SetMapping, TicketCommand
+from streams.domain.ticket_files import RecordFiles
 from streams.domain.tickets import RecordTicket
 
 
@@ -294,6 +295,7 @@ Command = (
     | Erase
     | SetMapping
     | RecordTicket
+    | RecordFiles
     | TicketCommand
     | AttachmentCommand
 )

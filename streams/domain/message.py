@@ -7,9 +7,10 @@ from streams.domain.envelope import Envelope
 from streams.domain.events import Event
 from streams.domain.records import dataclass
 from streams.domain.signals import ProviderIngested, Signal
+from streams.domain.ticket_files import FilesObserved
 from streams.domain.tickets import TicketObserved
 
-Data = Signal | ProviderIngested | TicketObserved | Command
+Data = Signal | ProviderIngested | TicketObserved | FilesObserved | Command
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from streams.domain.envelope import Envelope, derive_id
 from streams.domain.incident import Incident
 from streams.domain.state import Subscription
 from streams.domain.ticket_events import SyncRequested
+from streams.domain.ticket_files import FILE_ACTIONS
 from streams.domain.tickets import TicketRequest
 
 PAGE_WORTH_MS = 3_600_000
@@ -50,7 +51,10 @@ def intents(
 
 def _about_ticket(envelope: Envelope, event: SyncRequested, incident: Incident) -> outputs.Intent:
     """The intent that was planned with the event; it is worth carrying out whenever that becomes possible."""
-    request = TicketRequest(event.marker, event.changes, event.expected, event.version, event.text)
+    if event.action in FILE_ACTIONS:
+        payload = {"marker": event.marker, **event.changes}
+    else:
+        payload = TicketRequest(event.marker, event.changes, event.expected, event.version, event.text).payload()
     return outputs.Intent(
         intent_id=event.intent_id,
         incident_id=incident.id,
@@ -61,7 +65,7 @@ def _about_ticket(envelope: Envelope, event: SyncRequested, incident: Incident) 
         idempotency_key=event.intent_id,
         event_id=envelope.id,
         created=envelope.recordedtime,
-        payload={"number": str(incident.number), **request.payload()},
+        payload={"number": str(incident.number), **payload},
     )
 
 

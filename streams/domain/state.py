@@ -19,6 +19,7 @@ from streams.domain.lifecycle import Timers
 from streams.domain.mapping import TicketMapping
 from streams.domain.rules import DEFAULT, Holds, RuleSet, no_conditions
 from streams.domain.tables import Journal, Table
+from streams.domain.ticket_files import TicketFiles
 from streams.domain.ticket_link import TicketIndex, TicketLink
 
 SEEN_FOR_MS = 3 * DAY_MS
@@ -139,6 +140,7 @@ KINDS = (
     "flap",
     "activity",
     "attached",
+    "ticket_files",
 )
 """Item kinds, as they stand in the keys of the state topic."""
 
@@ -171,6 +173,7 @@ class TenantState:
     flaps: Table[Flap] = field(init=False)
     activity: Table[tuple[Window, ...]] = field(init=False)
     attached: Table[Attached] = field(init=False)
+    ticket_files: Table[TicketFiles] = field(init=False)
     alerts_of: dict[str, set[str]] = field(init=False, default_factory=dict)
     known: dict[bytes, None] = field(init=False, default_factory=dict)
     fresh: list[bytes] = field(init=False, default_factory=list)
@@ -193,6 +196,7 @@ class TenantState:
         self.flaps = Table(self.tenant, "flap", self.journal, self._expire_flap)
         self.activity = Table(self.tenant, "activity", self.journal, self._expire_activity)
         self.attached = Table(self.tenant, "attached", self.journal)
+        self.ticket_files = Table(self.tenant, "ticket_files", self.journal)
 
     def table(self, kind: str) -> Table[Any]:
         """The table of a kind of ``KINDS``."""
@@ -211,6 +215,7 @@ class TenantState:
             "flap": self.flaps,
             "activity": self.activity,
             "attached": self.attached,
+            "ticket_files": self.ticket_files,
         }
         return tables[kind]
 

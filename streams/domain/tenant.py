@@ -20,9 +20,10 @@ from streams.domain.recording import Recorder
 from streams.domain.signals import SEVERITIES, ProviderIngested, Signal
 from streams.domain.state import Outcome, TenantState
 from streams.domain.ticket_commands import LinkTicket, ReconcileTickets, ResolveConflict, SetMapping, UnlinkTicket
+from streams.domain.ticket_files import FilesObserved, RecordFiles
 from streams.domain.tickets import RecordTicket, TicketObserved
 
-_DELIVERED = (Signal, ProviderIngested, TicketObserved)
+_DELIVERED = (Signal, ProviderIngested, TicketObserved, FilesObserved)
 Disposition = Literal["decided", "duplicate", "refused", "accepted", "rejected", "answered"]
 
 
@@ -166,7 +167,7 @@ def _carry_out(state: TenantState, command: commands.Command, recorder: Recorder
         case SetMapping():
             ticketing.configure(state, command, recorder)
             return ""
-        case RecordTicket():
+        case RecordTicket() | RecordFiles():
             return ticketing.record(state, command, recorder)
         case LinkTicket() | UnlinkTicket() | ResolveConflict() | ReconcileTickets():
             known = _find(state, command.incident_id) if command.incident_id else None

@@ -208,6 +208,17 @@ class ConflictResolved:
     actor: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class TicketFileGone:
+    """A ticket no longer has its copy of one of the incident's files: it was deleted there, and stays here."""
+
+    ticket_id: str
+    connector: str
+    integration_id: str
+    attachment_id: str
+    external_id: str = ""
+
+
 TicketEvent = (
     TicketLinked
     | TicketUnlinked
@@ -217,5 +228,6 @@ TicketEvent = (
     | ProviderAck
     | ConflictDetected
     | ConflictResolved
+    | TicketFileGone
 )
 """What happens between an incident and a ticket."""

@@ -13,6 +13,7 @@ from typing import Literal, assert_never
 from streams.domain import ticket_events as said
 from streams.domain.envelope import Envelope
 from streams.domain.mapping import Owner, Policy
+from streams.domain.ticket_files import FILE_ACTIONS
 
 TicketState = Literal["creating", "linking", "linked", "failed", "gone", "unlinked", "archived"]
 """``creating`` and ``linking``: not known at the provider yet; ``failed``: that was given up; ``gone``: deleted or
@@ -139,6 +140,9 @@ class Tickets:
             ticket = TicketHistory(event.ticket_id, "", event.connector, event.integration_id, since=at)
             self.tickets[event.ticket_id] = ticket
         ticket.incident_id = envelope.subject
+        if getattr(event, "action", "") in FILE_ACTIONS:
+            _about_files(ticket, event, at)
+            return set()
         match event:
             case said.TicketLinked():
                 ticket.state = "linked"
@@ -160,6 +164,8 @@ class Tickets:
                 return self._detected(ticket, event, at)
             case said.ConflictResolved():
                 return self._resolved(ticket, event, at)
+            case said.TicketFileGone():
+                pass  # the ticket's fields are as they were
             case _:
                 assert_never(event)
         return set()
@@ -218,6 +224,13 @@ def tickets(record: Iterable[tuple[Envelope, object]]) -> Tickets:
 
 def _happened(ticket: TicketHistory, action: str, result: Outcome, at: int) -> None:
     ticket.last_action, ticket.last_result, ticket.last_at = action, result, at
+
+
+def _about_files(ticket: TicketHistory, event: said.TicketEvent, at: int) -> None:
+    """Files have a lane of their own: what is under way about fields stays so."""
+    if isinstance(event, said.SyncFailed):
+        ticket.last_failure = f"{event.action}: {event.kind}: {event.detail}"
+        _happened(ticket, event.action, event.kind, at)
 
 
 def _failed(ticket: TicketHistory, event: said.SyncFailed, at: int) -> None:

@@ -70,6 +70,7 @@ class TicketIntake:
             actor,
         )
         self.sync.recorder.record(link.follows, event)
+        self.sync.files.linked(link, existed=how == "command")
         return link
 
     def fold(

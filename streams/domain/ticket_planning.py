@@ -114,7 +114,7 @@ class TicketPlans:
                 link.connector,
                 link.integration_id,
                 action,
-                intent if action == "ticket_comment" else link.marker,
+                intent if action in {"ticket_comment", "ticket_refer"} else link.marker,
                 mapping.version,
                 external_id or link.external_id,
                 ours,

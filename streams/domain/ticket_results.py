@@ -55,10 +55,12 @@ class TicketResults:
                 link = link._replace(comments=link.comments[1:])
             case "ticket_retire":
                 link = link._replace(duplicates=link.duplicates[1:])
+            case "ticket_refer":
+                sync.files.link_sent(link.ticket_id)
             case "ticket_read":
                 link = link._replace(unread=False)
         sync.put(link)
-        if self.mapping is None or self.action in {"ticket_comment", "ticket_retire"}:
+        if self.mapping is None or self.action in {"ticket_comment", "ticket_retire", "ticket_refer"}:
             self._completed(link, [], ())
             return
         news = self.intake.fold(link, self.mapping, result, is_read=True)
@@ -83,6 +85,8 @@ class TicketResults:
             sync.unlink(link, "gone", result.detail, "")
         elif self.action == "ticket_comment":
             sync.put(link._replace(comments=link.comments[1:]))
+        elif self.action == "ticket_refer":
+            sync.files.link_sent(link.ticket_id)
         elif self.action == "ticket_read":
             sync.put(link._replace(unread=False))
         else:

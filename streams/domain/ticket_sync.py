@@ -9,7 +9,10 @@ from dataclasses import dataclass, field, replace
 
 from streams.domain import events
 from streams.domain import ticket_events as said
+from streams.domain.attachment_events import AttachmentEvent
+from streams.domain.attachments import HeldLink
 from streams.domain.field_merge import Sides, Verdict, merge
+from streams.domain.file_sync import FileSync
 from streams.domain.incident import Incident
 from streams.domain.lifecycle import FINAL, Status
 from streams.domain.mapping import FieldMapping, TicketMapping
@@ -29,6 +32,11 @@ class TicketSync(TicketPlans):
     """The part of a decision that is about tickets."""
 
     taken: set[tuple[str, str]] = field(default_factory=set)
+
+    @property
+    def files(self) -> FileSync:
+        """What is done about files and links."""
+        return FileSync(self.state, self.recorder)
 
     def after(self) -> None:
         """Follow what the message has recorded so far: new tickets, comments, merges and changed fields."""
@@ -55,6 +63,8 @@ class TicketSync(TicketPlans):
             self._rehome(incident, event)
         elif isinstance(event, events.NoteAdded):
             self._comment(incident_id, f"{event.text}\n\n{event.actor}, on INC-{incident.number}", event.via)
+        elif isinstance(event, AttachmentEvent):
+            self.files.follow(incident_id, event)
         elif not incident.merged_into:
             self._create_where_due(incident)
 
@@ -74,11 +84,11 @@ class TicketSync(TicketPlans):
         return next((link for link in links if link and link.integration_id == integration_id), None)
 
     def _rehome(self, source: Incident, event: events.Merged) -> None:
-        """After a merge the source's tickets show the target."""
+        """After a merge the source's tickets show the target; one that is lost stays where it was."""
         for key in self.state.ticket_index.of(source.id):
             link = self.state.tickets.get(key)
             target = self.state.incidents.get(event.other)
-            if link is None or target is None:
+            if link is None or target is None or link.phase == "lost":
                 continue
             self.put(link._replace(follows=target.id))
             how = said.TicketLinked(
@@ -111,6 +121,7 @@ class TicketSync(TicketPlans):
         """Bring all tickets of an incident on."""
         for key in self.state.ticket_index.of(incident_id):
             self.advance(key)
+            self.files.advance(key)
 
     def advance(self, key: str) -> None:
         """Merge both sides of a ticket and ask for what is to be done next."""
@@ -126,11 +137,21 @@ class TicketSync(TicketPlans):
             self.write(link, mapping, pushes)
         elif link.comments:
             self.request(link, mapping, "ticket_comment", text=link.comments[0])
+        elif (reference := self.files.next_link(link)) is not None:
+            self._refer(link, mapping, reference)
         elif link.duplicates:
             text = f"A duplicate of {link.external_key or link.external_id}, which goes on instead."
             self.request(link, mapping, "ticket_retire", external_id=link.duplicates[0], text=text)
         elif link.unread:
             self.request(link, mapping, "ticket_read")
+
+    def _refer(self, link: TicketLink, mapping: TicketMapping, reference: HeldLink) -> None:
+        """Put a link on the ticket."""
+        incident = self.state.incidents.get(link.follows)
+        number = incident.number if incident else 0
+        text = f"{reference.title}\n{reference.url}\n\n{reference.actor}, on INC-{number}"
+        about = {"link_id": reference.link_id, "url": reference.url, "title": reference.title}
+        self.request(link, mapping, "ticket_refer", changes=about, text=text)
 
     def read(self, key: str) -> None:
         """Have a ticket read as soon as nothing is under way."""
@@ -272,6 +293,7 @@ class TicketSync(TicketPlans):
             actor,
         )
         self.recorder.record(link.follows, event)
+        self.files.forget(link.ticket_id, for_good=why == "archived")
         if why == "archived":
             self.state.tickets.drop(link.ticket_id)
         else:

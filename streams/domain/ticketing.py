@@ -7,6 +7,8 @@ from typing import assert_never
 from streams.domain import events
 from streams.domain.describing import described
 from streams.domain.errors import Reason, Rejected
+from streams.domain.file_results import FileIntake
+from streams.domain.file_sync import FileSync
 from streams.domain.incident import Incident
 from streams.domain.mapping import FieldMapping, TicketMapping, fault
 from streams.domain.recording import Recorder
@@ -21,6 +23,7 @@ from streams.domain.ticket_commands import (
     UnlinkTicket,
 )
 from streams.domain.ticket_conflicts import Conflicts
+from streams.domain.ticket_files import FilesObserved, RecordFiles
 from streams.domain.ticket_intake import TicketIntake
 from streams.domain.ticket_link import TicketLink, forced, internal, ticket_id, with_field
 from streams.domain.ticket_sync import TicketSync
@@ -33,9 +36,11 @@ def follow(state: TenantState, recorder: Recorder) -> None:
         TicketSync(state, recorder).after()
 
 
-def observe(state: TenantState, seen: TicketObserved, recorder: Recorder) -> None:
+def observe(state: TenantState, seen: TicketObserved | FilesObserved, recorder: Recorder) -> None:
     """Take in what was seen of a ticket; one that is linked to nothing is kept as what its provider sent."""
-    if not TicketIntake(TicketSync(state, recorder)).observe(seen):
+    if isinstance(seen, FilesObserved):
+        FileIntake(FileSync(state, recorder)).observe(seen)
+    elif not TicketIntake(TicketSync(state, recorder)).observe(seen):
         envelope = recorder.message.envelope
         recorder.record_for_tenant(
             ProviderIngested(
@@ -67,8 +72,10 @@ def release(state: TenantState, recorder: Recorder, incident_id: str) -> None:
     TicketSync(state, recorder).release(incident_id)
 
 
-def record(state: TenantState, command: RecordTicket, recorder: Recorder) -> str:
+def record(state: TenantState, command: RecordTicket | RecordFiles, recorder: Recorder) -> str:
     """Take in what became of an intent; the incident's id. Raises ``Rejected``."""
+    if isinstance(command, RecordFiles):
+        return FileIntake(FileSync(state, recorder)).record(command)
     return TicketIntake(TicketSync(state, recorder)).record(command)
 
 
@@ -166,6 +173,10 @@ def _reconcile(sync: TicketSync, command: ReconcileTickets) -> None:
             continue
         if link.phase == "linked":
             sync.read(link.ticket_id)
+            sync.files.look(link.ticket_id)
+            if command.incident_id:
+                sync.files.retry(link.ticket_id)
+            sync.files.advance(link.ticket_id)
         elif link.external_id:
             sync.link_existing(incident, mapping, link.external_id, link.requests)
         else:

@@ -15,7 +15,7 @@ from typing import Final, Literal
 TICKET_OBSERVED: Final = "com.incidents.ticket.observed.v1"
 
 TicketAction = Literal[
-    "ticket_create", "ticket_link", "ticket_read", "ticket_update", "ticket_comment", "ticket_retire"
+    "ticket_create", "ticket_link", "ticket_read", "ticket_update", "ticket_comment", "ticket_retire", "ticket_refer"
 ]
 """What an intent asks of a provider:
 
@@ -24,11 +24,13 @@ TicketAction = Literal[
 - ``ticket_read``: say what the ticket is now;
 - ``ticket_update``: bring the ticket from ``expected`` to ``changes`` (read, compare, write, verify);
 - ``ticket_comment``: add ``text``, once, found again by ``marker``;
+- ``ticket_refer``: put a link of the incident on the ticket (``changes``: ``link_id``, ``url``, ``title``), or
+  ``text`` as a comment where tickets have no links;
 - ``ticket_retire``: the ticket is a duplicate: note ``text`` on it, cancel it, take our marker off it.
 """
 
 TICKET_ACTIONS: Final = frozenset(
-    {"ticket_create", "ticket_link", "ticket_read", "ticket_update", "ticket_comment", "ticket_retire"}
+    {"ticket_create", "ticket_link", "ticket_read", "ticket_update", "ticket_comment", "ticket_retire", "ticket_refer"}
 )
 
 Origin = Literal["webhook", "poll"]
@@ -104,10 +106,10 @@ class RecordTicket:
 class TicketRequest:
     """What a ticket intent carries in its payload, which is text by text: ``payload`` and ``request_of`` convert.
 
-    ``marker`` is the incident's on its ticket, the same for each action but ``ticket_comment``, where it is the
-    comment's own. ``changes`` and ``expected`` are raw values by external field; ``expected`` names each field of
-    ``changes``. ``version`` is the newest that the decider had seen (0: none). ``public``: a comment that the
-    requester of the ticket may read; work notes and internal comments are the rule.
+    ``marker`` is the incident's on its ticket, the same for each action but ``ticket_comment`` and ``ticket_refer``,
+    where it is the comment's or link's own. ``changes`` and ``expected`` are raw values by external field; ``expected``
+    names each field of ``changes``. ``version`` is the newest that the decider had seen (0: none). ``public``: a
+    comment that the requester of the ticket may read; work notes and internal comments are the rule.
     """
 
     marker: str

@@ -18,6 +18,7 @@ from streams.codec import avro
 from streams.domain import commands, events, outputs, signals
 from streams.domain.catalogue import BY_TYPE, CATALOGUE, TYPE_OF
 from streams.domain.lifecycle import diagram
+from streams.domain.ticket_files import FilesObserved
 from streams.domain.tickets import TicketObserved
 from tests.catalogue.reading import example_of
 
@@ -36,7 +37,7 @@ def test_every_type_has_a_schema_and_every_schema_a_type() -> None:
 
 def test_every_data_class_is_in_the_catalogue_once() -> None:
     named = [*get_args(events.Event), *get_args(commands.Command), *get_args(outputs.CommandResult)]
-    named += [outputs.Intent, signals.Signal, TicketObserved]
+    named += [outputs.Intent, signals.Signal, TicketObserved, FilesObserved]
     assert sorted(map(repr, named)) == sorted(repr(spec.data) for spec in CATALOGUE)
     assert len(TYPE_OF) == len(CATALOGUE)
 

@@ -9,6 +9,7 @@ import pytest
 
 from connectors.kit.attempt import attempt
 from connectors.kit.contract import Connector, Integration, Secret
+from connectors.kit.file_attempt import FileReport
 from connectors.kit.http import ProviderHttp
 from connectors.kit.outcome import (
     Found,
@@ -59,7 +60,7 @@ class Scripted:
 
 async def attempted(
     scripted: Scripted, number: int, *, is_late: bool = False
-) -> Outcome | TooLate | TicketReport | Gone:
+) -> Outcome | TooLate | TicketReport | FileReport | Gone:
     connectors = {"scripted": Connector("scripted", sends=scripted)}
     return await attempt(connectors, HTTP, INTEGRATION, INTENT, number, is_late=is_late)
 

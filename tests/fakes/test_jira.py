@@ -253,3 +253,40 @@ async def test_webhooks_are_signed_retried_and_tell_a_comment_twice() -> None:
     for _, raw, headers in got:
         assert headers["x-hub-signature"] == "sha256=" + hmac.new(b"s3", raw, hashlib.sha256).hexdigest()
     assert len({headers["x-atlassian-webhook-identifier"] for _, _, headers in got}) == len(got)
+
+
+async def test_files_need_a_header_that_no_browser_sends_and_change_their_issue(bench: Bench) -> None:
+    key = await bench.create()
+    before = (await bench.fields(key))["updated"]
+    bench.clock.now += 1
+    path, sent = f"{API}/issue/{key}/attachments", {"file": ("a.txt", b"\r\n--x", "text/plain")}
+    assert (await bench.client.post(path, files=sent)).status_code == 403
+    checked = {"X-Atlassian-Token": "no-check"}
+    assert (await bench.client.post(path, content=b"x", headers=checked)).status_code == 400
+    for _ in range(2):
+        [made] = (await bench.client.post(path, files=sent, headers=checked)).json()
+    shown = await bench.fields(key)
+    assert [one["filename"] for one in shown["attachment"]] == ["a.txt", "a.txt"], "each upload is another file"
+    assert shown["updated"] > before
+    content = f"{API}/attachment/content/{made['id']}"
+    assert (await bench.client.get(content)).headers["location"].startswith("https://api.media.example/")
+    assert (await bench.client.get(content, params={"redirect": "false"})).content == b"\r\n--x"
+    assert (await bench.client.delete(f"{API}/attachment/{made['id']}")).status_code == 204
+    assert (await bench.client.get(content)).status_code == 404
+    assert len((await bench.fields(key))["attachment"]) == 1
+
+
+async def test_files_are_there_again_after_a_restart_and_on_the_page(tmp_path: Path) -> None:
+    clock = Clock()
+    for round_ in range(2):
+        fake = FakeJira(Store(tmp_path / "jira.db"), Access("me@x", "token", clock), clock=clock, lag_s=0.0)
+        async with client(fake) as jira:
+            if not round_:
+                made = Bench(fake, clock, jira)
+                key = await made.create()
+                form = {"file_name": "trace.txt", "file_text": "by hand"}
+                assert (await jira.post(f"/_page/{key}", data=form)).status_code == 303
+            [file] = (await jira.get("/_effects")).json()["files"]
+            content = f"{API}/attachment/content/{file['id']}"
+            assert (await jira.get(content, params={"redirect": "false"})).content == b"by hand"
+            assert "trace.txt, 7 bytes" in (await jira.get("/")).text

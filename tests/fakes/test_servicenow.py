@@ -243,3 +243,32 @@ async def test_webhooks_are_signed_lost_doubled_and_late() -> None:
         mac = hmac.new(b"s3", stamp.encode() + b"." + await request.body(), hashlib.sha256).digest()
         assert request.headers["x-incidents-signature"] == f"v1={base64.b64encode(mac).decode()}"
     assert fake.effects()["webhooks"] == {"lost": 1, "delivered": 4}
+
+
+async def test_a_file_is_no_change_of_its_record_and_there_again_after_a_restart(tmp_path: Path) -> None:
+    about = {"table_name": "incident", "file_name": "core.txt"}
+    text = {"Content-Type": "text/plain"}
+    made: dict[str, Any] = {}
+    for round_ in range(2):
+        fake = FakeServiceNow(Store(tmp_path / "servicenow.db"), clock=Clock())
+        async with client(fake) as instance:
+            if not round_:
+                made = await Bench(fake, Clock(), instance).create(short_description="x")
+                about["table_sys_id"] = made["sys_id"]
+                path = "/api/now/attachment/file"
+                answer = await instance.post(path, params=about, content=b"core", headers=text)
+                assert (answer.status_code, answer.json()["result"]["size_bytes"]) == (201, "4")
+                for wrong in ({"file_name": "run.exe"}, {"file_name": ""}):
+                    refused = await instance.post(path, params={**about, **wrong}, content=b"x", headers=text)
+                    assert refused.status_code == 400
+                nobody = await instance.post(path, params={**about, "table_sys_id": "?"}, content=b"x", headers=text)
+                assert nobody.status_code == 404
+            query = {"sysparm_query": f"table_name=incident^table_sys_id={made['sys_id']}"}
+            [file] = (await instance.get("/api/now/attachment", params=query)).json()["result"]
+            assert file["hash"] == hashlib.sha256(b"core").hexdigest()
+            assert (await instance.get(f"/api/now/attachment/{file['sys_id']}/file")).content == b"core"
+            assert fake.table.get(made["sys_id"])["sys_mod_count"] == "0"
+            assert "core.txt, 4 bytes" in (await instance.get("/")).text
+            if round_:
+                assert (await instance.delete(f"/api/now/attachment/{file['sys_id']}")).status_code == 204
+                assert (await instance.get(f"/api/now/attachment/{file['sys_id']}/file")).status_code == 404

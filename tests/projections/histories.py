@@ -163,6 +163,10 @@ def add_ticket(history: History, incident: str) -> None:
     history.add(
         incident, tickets.SyncFailed("ticket-1", "intent-4", *link[1:], "ticket_update", "refused", 5, "s1", "403")
     )
+    history.add(incident, tickets.TicketFileGone(*link, "attachment-1", "f1"))
+    history.add(
+        incident, tickets.SyncFailed("ticket-1", "intent-5", *link[1:], "ticket_attach", "refused", 1, "s1", "413")
+    )
     history.add(incident, tickets.TicketUnlinked(*link, "gone", "s1", "INC001"))
 
 

@@ -6,7 +6,10 @@ from collections import Counter
 
 from streams.domain import events
 from streams.domain import ticket_events as said
+from streams.domain.attachment_events import AttachmentAdded
+from streams.domain.attachments import Attached
 from streams.domain.mapping import FieldMapping
+from streams.domain.ticket_files import TicketFiles
 from streams.domain.ticket_history import tickets
 from tests.domain.intake import Intake
 from tests.sync.world import World
@@ -30,6 +33,7 @@ def violations(world: World) -> list[str]:
     found += _tickets(world)
     found += _policies(world)
     found += _comments(world)
+    found += _files(world)
     found += _shown(world)
     found += _replay(world)
     return found
@@ -195,6 +199,35 @@ def _comments(world: World) -> list[str]:
         found += [
             f"{note!r} stands {count} times on {ticket.external_id}" for note, count in counted.items() if count > 1
         ]
+    return found
+
+
+def _files(world: World) -> list[str]:
+    """Each file is on each ticket that should have it, once; each of theirs is here, once; nothing is left to do."""
+    found = []
+    for link in world.links():
+        files = world.intake.tenant.ticket_files.get(link.ticket_id) or TicketFiles()
+        if link.phase != "linked":
+            continue
+        if files.intent or files.outgoing or files.incoming or files.links or files.unlisted or files.failed:
+            found.append(f"files of ticket {link.external_id} are left: {files}")
+        ticket = world.provider.tickets[link.external_id]
+        held = (world.intake.tenant.attached.get(link.follows) or Attached()).files
+        there = Counter(one.file_name for one in ticket.files.values())
+        found += [f"{name!r} is on {link.external_id} {count} times" for name, count in there.items() if count > 1]
+        here = {one.file_name for one in held}
+        found += [f"{name!r} of {link.external_id} is not here" for name in there if name not in here]
+        gone = {copy.attachment_id for copy in files.copies if copy.gone}
+        if link.incident_id == link.follows:  # one that came with a merge gets what comes from then on
+            found += [
+                f"{one.file_name!r} is not on {link.external_id}"
+                for one in held
+                if not one.problem and one.attachment_id not in gone and one.file_name not in there
+            ]
+        texts = Counter(url for url in world.links_made for text in ticket.comments if f"\n{url}\n" in text)
+        found += [f"{url} is on {link.external_id} {count} times" for url, count in texts.items() if count > 1]
+    names = Counter(one.file_name for one in _event(world, AttachmentAdded) if not getattr(one, "origin", ""))  # type: ignore[union-attr]
+    found += [f"{name!r} was attached {count} times" for name, count in names.items() if count > 1]
     return found
 
 

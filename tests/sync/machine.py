@@ -99,6 +99,11 @@ class SyncMachine(RuleBasedStateMachine):
         """A person writes a note."""
         self.world.note(place)
 
+    @rule(place=PLACE, what=st.sampled_from(["attach_ours", "link_ours", "attach_theirs", "detach_theirs"]))
+    def attach(self, place: int, what: str) -> None:
+        """A person attaches or links something on either side, or takes a file away."""
+        getattr(self.world, what)(place)
+
     @rule()
     def declare(self) -> None:
         """A second incident."""

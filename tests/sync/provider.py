@@ -13,9 +13,10 @@ from types import coroutine
 from typing import Any
 
 from connectors.kit.contract import Integration
+from connectors.kit.files import TicketFile
 from connectors.kit.http import ProviderHttp
 from connectors.kit.outcome import Found, Gone, NotFound, PermanentFailure, TransientFailure, Unknown
-from connectors.kit.tickets import Cursor, Failure, FieldChange, Page, Ticket, Versioning
+from connectors.kit.tickets import Cursor, Failure, FieldChange, FilesSeen, Page, Ticket, Versioning
 
 US = "incidents"
 FIELDS = ("short_description", "urgency", "state", "assigned_to")
@@ -42,6 +43,8 @@ class ModelTicket:
     human: dict[str, bool] = field(default_factory=dict)
     history: list[FieldChange] = field(default_factory=list)
     comments: list[str] = field(default_factory=list)
+    files: dict[str, TicketFile] = field(default_factory=dict)
+    contents: dict[str, bytes] = field(default_factory=dict)
 
 
 @dataclass
@@ -63,7 +66,7 @@ class Provider:
     skew: int = 0
     rewrites: Mapping[str, str] = field(default_factory=dict)
     tickets: dict[str, ModelTicket] = field(default_factory=dict)
-    webhooks: list[Ticket | str] = field(default_factory=list)
+    webhooks: list[Ticket | FilesSeen | str] = field(default_factory=list)
     writes: int = 0
     lost: list[Lost] = field(default_factory=list)
     refuses: bool = False

@@ -8,9 +8,19 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from connectors.kit import file_attempt
 from connectors.kit.ticket_attempt import TicketAttempt, TicketReport
 from connectors.kit.tickets import Ticket
-from streams.domain import field_merge, ticket_conflicts, ticket_history, ticket_intake, ticket_results, ticket_sync
+from streams.domain import (
+    field_merge,
+    file_results,
+    file_sync,
+    ticket_conflicts,
+    ticket_history,
+    ticket_intake,
+    ticket_results,
+    ticket_sync,
+)
 from streams.domain.field_merge import Verdict
 from tests.sync.checks import violations
 from tests.sync.machine import SyncMachine
@@ -91,6 +101,36 @@ def _no_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ticket_history, "_over", lambda _: None)
 
 
+def _no_file_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file is uploaded again without looking whether it is there."""
+    monkeypatch.setattr(file_attempt, "_same", lambda *_: None)
+
+
+def _no_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which files at a ticket are ours is not remembered, so that they come back as theirs."""
+    monkeypatch.setattr(file_results.FileIntake, "_own", lambda *_: "")
+    original = file_results.FileIntake._attached
+
+    def attached(self: Any, link: Any, attachment_id: str, files: Any) -> None:
+        del files
+        original(self, link, attachment_id, ())
+
+    monkeypatch.setattr(file_results.FileIntake, "_attached", attached)
+
+
+def _no_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes while a ticket is being made is forgotten."""
+    monkeypatch.setattr(file_sync.FileSync, "linked", lambda *_, **__: None)
+    original = file_sync.FileSync.follow
+
+    def follow(self: Any, incident_id: str, event: Any) -> None:
+        links = [self.state.tickets.get(key) for key in self.state.ticket_index.of(incident_id)]
+        if all(link is not None and link.phase == "linked" for link in links):
+            original(self, incident_id, event)
+
+    monkeypatch.setattr(file_sync.FileSync, "follow", follow)
+
+
 DEFECTS: tuple[Callable[[pytest.MonkeyPatch], None], ...] = (
     _no_order,
     _no_base,
@@ -99,6 +139,9 @@ DEFECTS: tuple[Callable[[pytest.MonkeyPatch], None], ...] = (
     _no_compare,
     _no_search,
     _no_end,
+    _no_file_look,
+    _no_copies,
+    _no_queue,
 )
 
 

@@ -28,7 +28,7 @@ from streams.domain.catalogue import TYPE_OF
 from streams.domain.envelope import Envelope
 from streams.domain.mapping import FieldMapping
 from streams.domain.ticket_commands import SetMapping
-from streams.runtime.settings import KafkaSettings
+from streams.runtime.settings import KafkaSettings, ObjectStorageSettings
 from streams.runtime.topics import provision
 from tests.harness.record import send
 from tests.harness.waiting import wait_until
@@ -36,7 +36,6 @@ from tests.harness.workers import environment, process
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 
-TENANT = "acme"
 PASSED_S = 120.0
 """How long a change may take on a busy machine: nothing here measures how long it does take."""
 
@@ -74,6 +73,7 @@ class Site:
     api: httpx.Client
     fakes: dict[str, httpx.Client]
     start: Callable[[str], Popen[bytes]]
+    tenant: str
     ids: dict[str, str] = field(default_factory=dict)
     processes: dict[str, Popen[bytes]] = field(default_factory=dict)
 
@@ -120,7 +120,9 @@ def free_ports(count: int) -> list[int]:
 
 
 @pytest.fixture
-def site(kafka_settings: KafkaSettings, database_url: str, tmp_path: Path) -> Iterator[Site]:
+def site(
+    kafka_settings: KafkaSettings, database_url: str, object_storage: ObjectStorageSettings, tmp_path: Path
+) -> Iterator[Site]:
     provision(kafka_settings, partitions=2)
     key = base64.b64encode(secrets.token_bytes(32)).decode()
     api_port, health, *ports = free_ports(4)
@@ -132,6 +134,10 @@ def site(kafka_settings: KafkaSettings, database_url: str, tmp_path: Path) -> It
         INCIDENTS_POLLER_INTERVAL_S="1",
         INCIDENTS_POLLER_LEASE_S="10",
         INCIDENTS_API_PORT=str(api_port),
+        S3_ENDPOINT=object_storage.endpoint,
+        S3_ACCESS_KEY=object_storage.access_key,
+        S3_SECRET_KEY=object_storage.secret_key.get_secret_value(),
+        S3_BUCKET=object_storage.bucket,
     )
     url = f"http://127.0.0.1:{api_port}"
     addresses = {name: f"http://127.0.0.1:{port}" for name, port in zip(("servicenow", "jira"), ports, strict=True)}
@@ -146,9 +152,10 @@ def site(kafka_settings: KafkaSettings, database_url: str, tmp_path: Path) -> It
 
         processes = {name: start(name) for name in ("worker", "projector", "dispatcher", "poller", "api")}
         rows = held.enter_context(psycopg.connect(database_url, autocommit=True, row_factory=dict_row))
-        api = held.enter_context(httpx.Client(base_url=url, timeout=60, headers=bearer(rows)))
+        tenant = f"acme-{secrets.token_hex(3)}"  # topics and database are the module's
+        api = held.enter_context(httpx.Client(base_url=url, timeout=60, headers=bearer(rows, tenant)))
         fakes = {name: held.enter_context(httpx.Client(base_url=address)) for name, address in addresses.items()}
-        found = Site(api, fakes, start, processes=processes)
+        found = Site(api, fakes, start, tenant, processes=processes)
         for client, path in ((api, "/health/ready"), *((fake, "/_effects") for fake in fakes.values())):
             wait_until(partial(answers, client, path), f"{client.base_url} is ready", 180)
         wait_until(lambda: answers(httpx, f"http://127.0.0.1:{health}/health/ready"), "the worker is ready", 180)
@@ -164,13 +171,13 @@ def answers(client: Any, path: str) -> bool:
         return False
 
 
-def bearer(rows: psycopg.Connection[dict[str, Any]]) -> dict[str, str]:
+def bearer(rows: psycopg.Connection[dict[str, Any]], tenant: str) -> dict[str, str]:
     """A new token of an administrator, as a header."""
     token_id, text = tokens.generate()
     rows.execute(
         "INSERT INTO ops.api_tokens (token_id, tenant_id, name, role, token_hash, created_at)"
         " VALUES (%s, %s, 'test', 'admin', %s, now())",
-        (token_id, TENANT, tokens.digest(text)),
+        (token_id, tenant, tokens.digest(text)),
     )
     return {"Authorization": f"Bearer {text}"}
 
@@ -191,13 +198,13 @@ def connect(
     }
     for name, (config, token) in accounts.items():
         added = integrations.add(
-            rows, box, CONNECTORS[name], TENANT, config={"base_url": addresses[name], **config}, api_token=token
+            rows, box, CONNECTORS[name], site.tenant, config={"base_url": addresses[name], **config}, api_token=token
         )
         site.ids[name] = added.integration_id
         target = {"url": f"{url}/api/v1/webhooks/{name}/{added.integration_id}", "secret": added.secret.value}
         site.fakes[name].post("/_webhook", json=target).raise_for_status()
         mapping = SetMapping(added.integration_id, name, 1, fields_of(name), "user:test", create_for=("SEV-1", "SEV-2"))
-        envelope = Envelope(f"mapping-{name}", "/test", TYPE_OF[SetMapping], TENANT)
+        envelope = Envelope(f"mapping-{name}", "/test", TYPE_OF[SetMapping], site.tenant)
         send(kafka, [(envelope, mapping)])
 
 
@@ -259,3 +266,64 @@ def quiet(site: Site) -> None:
         if site.writes() == before:
             return
         assert time.monotonic() < deadline, (before, site.writes())
+
+
+def attached(site: Site, id_: str) -> dict[str, dict[str, Any]]:
+    """The incident's files by name, as clients read them."""
+    items = site.api.get(f"/api/v1/incidents/{id_}/attachments").raise_for_status().json()["items"]
+    return {one["file_name"]: one for one in items}
+
+
+def at_ticket(site: Site, name: str) -> list[str]:
+    """The names of the files at the fake, with repetitions."""
+    return sorted(one.get("file_name") or one["filename"] for one in site.effects(name)["files"])
+
+
+def test_files_and_links_go_both_ways_once(site: Site) -> None:
+    made = site.api.post("/api/v1/incidents", json={"title": "Checkout fails", "severity": "SEV-2"}).json()
+    path = f"/api/v1/incidents/{made['id']}"
+    for name in site.fakes:
+        wait_until(partial(site.has_one, name), f"{name}: one", PASSED_S)
+        # the first upload arrives, and its answer does not
+        site.fakes[name].post("/_faults", json={"kind": "drop_after", "on": "attach"}).raise_for_status()
+    content = secrets.token_bytes(100_000)
+    sent = site.api.post(f"{path}/attachments", params={"file_name": "größe.bin"}, content=content)
+    assert sent.status_code in {201, 202}, sent.text
+    site.api.post(f"{path}/links", json={"url": "https://grafana.example/d/7", "title": "Latency"}).raise_for_status()
+    for name in site.fakes:
+        wait_until(lambda n=name: at_ticket(site, n) == ["größe.bin"], f"{name} has our file", PASSED_S)  # type: ignore[misc]
+    wait_until(lambda: "grafana.example" in str(site.ticket("jira")["remotelinks"]), "the link at the issue", PASSED_S)
+
+    edit(site, "servicenow", {"file_name": "core.txt", "file_text": "their core"})
+    wait_until(lambda: attached(site, made["id"]).get("core.txt", {}).get("state") == "held", "theirs", PASSED_S)
+    theirs = attached(site, made["id"])["core.txt"]
+    assert (theirs["how"], theirs["via"], theirs["actor"]) == ("ticket", site.ids["servicenow"], "servicenow:admin")
+    assert site.api.get(theirs["content"]).content == b"their core"
+    wait_until(lambda: at_ticket(site, "jira") == ["core.txt", "größe.bin"], "on to the other", PASSED_S)
+
+    site.fakes["jira"].post("/_webhook_faults", json={"kind": "loss", "times": 5}).raise_for_status()
+    edit(site, "jira", {"file_name": "trace.txt", "file_text": "their trace"})
+    site.kill("poller", "dispatcher", "worker")
+    wait_until(lambda: "trace.txt" in attached(site, made["id"]), "theirs by poll", PASSED_S)
+    everything = ["core.txt", "größe.bin", "trace.txt"]
+    wait_until(lambda: at_ticket(site, "servicenow") == everything, "on to the other", PASSED_S)
+
+    [ours] = [one for one in site.effects("jira")["files"] if one["filename"] == "größe.bin"]
+    credentials = httpx.BasicAuth("incidents@example.com", "jira-token")
+    site.fakes["jira"].delete(f"/rest/api/3/attachment/{ours['id']}", auth=credentials).raise_for_status()
+    gone = "com.incidents.ticket.file_gone.v1"
+    wait_until(lambda: gone in kinds(site, path), "its copy is gone", PASSED_S)
+    assert site.api.get(attached(site, made["id"])["größe.bin"]["content"]).content == content, "ours stays"
+    quiet(site)
+    assert at_ticket(site, "servicenow") == everything
+    assert at_ticket(site, "jira") == ["core.txt", "trace.txt"], "nobody puts it back"
+    assert sorted(attached(site, made["id"])) == everything
+    assert kinds(site, path).count("com.incidents.attachment.added.v1") == 3
+    notes = [one for one in str(site.fakes["servicenow"].get("/").text).split("<p>") if "grafana.example" in one]
+    assert len(notes) == 1
+
+
+def kinds(site: Site, path: str) -> list[str]:
+    """The types of the incident's events."""
+    items = site.api.get(f"{path}/timeline", params={"limit": 500}).raise_for_status().json()["items"]
+    return [str(one["type"]) for one in items]

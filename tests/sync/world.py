@@ -7,14 +7,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from connectors.kit.contract import Integration
+from connectors.kit.file_attempt import FileAttempt, FileReport, Store
 from connectors.kit.http import ProviderHttp
 from connectors.kit.outcome import TransientFailure
-from connectors.kit.results import ticket_command
-from connectors.kit.ticket_attempt import Result, TicketAttempt
-from connectors.kit.tickets import Ticket
+from connectors.kit.results import files_command, ticket_command
+from connectors.kit.ticket_attempt import Result, TicketAttempt, TicketReport
+from connectors.kit.ticket_messages import files_message
+from connectors.kit.tickets import FilesSeen, Ticket
 from streams.agents import state_codec
 from streams.agents.conditions import holds
 from streams.domain import commands, outputs
+from streams.domain.attachment_commands import AddLink, AttachFile
 from streams.domain.batch import PartitionState
 from streams.domain.envelope import derive_id
 from streams.domain.incident import Incident
@@ -22,14 +25,20 @@ from streams.domain.mapping import FieldMapping, Owner, Policy
 from streams.domain.message import Data, Message
 from streams.domain.state import KINDS
 from streams.domain.ticket_commands import LinkTicket, ReconcileTickets, ResolveConflict, SetMapping
+from streams.domain.ticket_files import FILE_ACTIONS
 from streams.domain.ticket_link import TicketLink
 from streams.domain.tickets import TicketObserved
 from tests.domain.intake import TENANT, Intake
+from tests.sync.files import ModelFiles, Objects
 from tests.sync.provider import Provider
 
 INTEGRATION = Integration("int_1", TENANT, "servicenow")
 SEVERITIES = {"SEV-1": "1", "SEV-2": "2", "SEV-3": "3"}
 STATES = {"open": "2", "mitigated": "6", "resolved": "6", "closed": "7", "canceled": "8"}
+MOST_BYTES = 100
+"""Of a file that is brought here."""
+
+READS = frozenset({"ticket_read", "ticket_list_files"})
 MOST_STEPS = 2_000
 """Of the dispatcher in a row, before it counts as a loop: a write takes about five."""
 
@@ -53,7 +62,7 @@ class Job:
 
     intent: outputs.Intent
     attempts: int = 0
-    running: Coroutine[Any, Any, Result] | None = None
+    running: Coroutine[Any, Any, Result | FileReport] | None = None
     reported: bool = False
 
 
@@ -72,10 +81,14 @@ class World:
     edits: int = 0
     notes: list[str] = field(default_factory=list)
     http: ProviderHttp = _NO_HTTP
+    files: ModelFiles = field(init=False)
+    objects: Objects = field(default_factory=Objects)
+    links_made: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Configure the tenant and declare the first incident."""
         self.provider.clock = self.intake.now
+        self.files = ModelFiles(self.provider)
         version = SetMapping("int_1", "servicenow", 1, self.fields, "user:ada", ("SEV-1", "SEV-2", "SEV-3"))
         self.send(version)
         self.declare()
@@ -136,6 +149,20 @@ class World:
             self.send(commands.AddNote(self.incident(place).id, text, "user:ada"))
             self.notes.append(text)
 
+    def attach_ours(self, place: int) -> None:
+        """A person attaches a file."""
+        if not self.incident(place).merged_into:
+            content = self.text("file ").encode()
+            digest, name = self.objects.keep(content), f"{content.decode()}.txt"
+            self.send(AttachFile(self.incident(place).id, name, "text/plain", len(content), digest, "user:ada"))
+
+    def link_ours(self, place: int) -> None:
+        """A person adds a link."""
+        if not self.incident(place).merged_into:
+            url = f"https://links.example/{self.text('l')}/"
+            self.send(AddLink(self.incident(place).id, url, "user:ada"))
+            self.links_made.append(url)
+
     def merge(self) -> None:
         """The second incident is folded into the first."""
         if len(self.incidents) > 1:
@@ -184,18 +211,29 @@ class World:
             return
         if job.running is None:
             job.attempts += 1
-            job.running = TicketAttempt(self.provider, self.http, INTEGRATION, job.intent, job.attempts).make()
+            job.running = self._attempt(job)
         try:
             job.running.send(None)
         except StopIteration as stop:
             job.running = None
             self._report(job, stop.value)
 
-    def _report(self, job: Job, result: Result) -> None:
+    def _attempt(self, job: Job) -> Coroutine[Any, Any, Result | FileReport]:
+        if job.intent.action in FILE_ACTIONS:
+            store = Store(self.objects, MOST_BYTES)  # type: ignore[arg-type]  # the same two methods
+            return FileAttempt(self.files, self.http, INTEGRATION, job.intent, store).make()
+        return TicketAttempt(self.provider, self.http, INTEGRATION, job.intent, job.attempts).make()
+
+    def _report(self, job: Job, result: Result | FileReport) -> None:
         if isinstance(result, TransientFailure):
             return
         del self.jobs[job.intent.intent_id]
-        command = ticket_command(job.intent, job.attempts, result)
+        command: Data
+        if isinstance(result, TicketReport) or job.intent.action not in FILE_ACTIONS:
+            assert not isinstance(result, FileReport)
+            command = ticket_command(job.intent, job.attempts, result)
+        else:
+            command = files_command(job.intent, job.attempts, result)
         self.send(command, ids=[derive_id(job.intent.intent_id, "effect")])
 
     def crash(self, place: int) -> None:
@@ -225,8 +263,12 @@ class World:
         if self.provider.webhooks:
             self.provider.webhooks.pop(place % len(self.provider.webhooks))
 
-    def observe(self, seen: Ticket | str, origin: Any) -> None:
-        """A ticket is shown to us."""
+    def observe(self, seen: Ticket | FilesSeen | str, origin: Any) -> None:
+        """A ticket, or which files it has, is shown to us."""
+        if isinstance(seen, FilesSeen):
+            envelope, hint = files_message(INTEGRATION, seen, origin)
+            self.send(hint, ids=[envelope.id])
+            return
         if isinstance(seen, str):
             observed = TicketObserved("servicenow", "int_1", seen, origin, deleted=True)
             self.send(observed, ids=[f"deleted-{seen}"])
@@ -251,6 +293,7 @@ class World:
         for ticket in self.provider.live():
             if ticket.marker:
                 self.observe(self.provider.shown(ticket), "poll")
+                self.observe(self.files.seen(ticket), "poll")
 
     def reconcile(self) -> None:
         """The scheduled check."""
@@ -275,6 +318,19 @@ class World:
         else:
             value = self.text("t" if name == "short_description" else "u")
         self.provider.edit(ticket.external_id, name, value, "grace")
+
+    def attach_theirs(self, place: int) -> None:
+        """A person puts a file on a ticket, perhaps one that is larger than what is taken."""
+        live = self.provider.live()
+        if live:
+            content = self.text("their file ").encode() * (1 if place % 4 else 20)
+            self.files.add(live[place % len(live)].external_id, f"{self.edits}.txt", content, "grace")
+
+    def detach_theirs(self, place: int) -> None:
+        """A person deletes a file of a ticket."""
+        held = [(ticket.external_id, one) for ticket in self.provider.live() for one in ticket.files]
+        if held:
+            self.files.take_away(*held[place % len(held)])
 
     # ---- the end
 
@@ -307,7 +363,7 @@ class World:
         names = {"SyncRequested", "SyncCompleted"}
         new = self.intake.recorded[since:]
         return sum(
-            (type(one.event).__name__ in names and getattr(one.event, "action", "") == "ticket_read")
+            (type(one.event).__name__ in names and getattr(one.event, "action", "") in READS)
             or type(one.event).__name__ == "ProviderIngested"
             for one in new
         )

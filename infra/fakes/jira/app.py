@@ -21,19 +21,20 @@ from infra.fakes import controls
 from infra.fakes.guard import Endpoint, Guard, Refused, json_object
 from infra.fakes.jira import fields, page, webhook, workflow
 from infra.fakes.jira.access import Access
+from infra.fakes.jira.attachments import Attachments, attachments_of
 from infra.fakes.jira.issues import Change, Issue, Issues
 from infra.fakes.jira.search import Index
 from infra.fakes.store import Store
 from infra.fakes.webhooks import Webhooks
 
 _MARKER = "incidents-"
-_WRITES = frozenset({"create", "edit", "transition", "comment", "link", "delete"})
+_WRITES = frozenset({"create", "edit", "transition", "comment", "link", "delete", "attach", "detach"})
 _RETRY_S = (1.0, 2.0, 4.0, 8.0, 16.0)
 """Jira tries a failed webhook five times more, minutes apart; the fake is not as patient."""
 
 
 class FakeJira:
-    """One site with one project. ``lag_s``: how far search lags behind; ``limits``: see ``Access``."""
+    """One site with one project. ``lag_s``: how far search lags behind; ``most_bytes`` are taken of a file."""
 
     def __init__(
         self,
@@ -42,6 +43,7 @@ class FakeJira:
         *,
         project: str = "OPS",
         lag_s: float = 1.0,
+        most_bytes: int = 2**24,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
@@ -49,6 +51,7 @@ class FakeJira:
         self.index = Index(store, clock, lag_s)
         self.webhooks = Webhooks(store, lambda body, secret, _: webhook.sign(body, secret), _RETRY_S)
         self.issues = Issues(store, self.index, project, clock, self._changed)
+        self.attachments = Attachments(store, self.issues, most_bytes)
         self.guard = Guard(self._count, lambda status: workflow.errors(f"HTTP {status}"))
 
     def app(self) -> Starlette:
@@ -72,6 +75,9 @@ class FakeJira:
                 Route(f"{issue}/comment", self._guarded("comment", self._comment), methods=["POST"]),
                 Route(f"{issue}/changelog", self._guarded("changelog", self._changelog)),
                 Route(f"{issue}/remotelink", self._guarded("link", self._link), methods=["POST"]),
+                Route(f"{issue}/attachments", self._guarded("attach", self.attachments.upload), methods=["POST"]),
+                Route(f"{api}/attachment/content/{{id}}", self._guarded("content", self.attachments.content)),
+                Route(f"{api}/attachment/{{id}}", self._guarded("detach", self.attachments.remove), methods=["DELETE"]),
                 *controls.routes(self.guard, self.webhooks, self.effects),
                 Route("/", self._page),
                 Route("/_page/{key}", self._submit, methods=["POST"]),
@@ -89,6 +95,7 @@ class FakeJira:
             "webhooks": self._store.counts("webhook:"),
             "tickets_by_marker": dict(marked),
             "tickets": {one["key"]: one for one in issues},
+            "files": [file for one in issues for file in attachments_of(one)],
         }
 
     def _guarded(self, call: str, endpoint: Endpoint) -> Endpoint:
@@ -185,14 +192,14 @@ class FakeJira:
         return page.answer(self._store)
 
     async def _submit(self, request: Request) -> Response:
-        return await page.submit(request, self.issues, self._store)
+        return await page.submit(request, self.issues, self._store, self.attachments)
 
 
 def _shown(issue: Issue, names: list[str]) -> dict[str, Any]:
     """An issue with the fields that were asked for."""
     everything = bool({"*all", "*navigable"} & set(names))
     comments = {"comments": issue["comments"], "total": len(issue["comments"])}
-    known = {**issue["fields"], "comment": comments}
+    known = {**issue["fields"], "comment": comments, "attachment": attachments_of(issue)}
     found = {name: value for name, value in known.items() if everything or name in names}
     return {"id": issue["id"], "key": issue["key"], **({"fields": found} if names else {})}
 

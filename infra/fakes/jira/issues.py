@@ -63,7 +63,12 @@ class Issues:
             shown = {"status": workflow.TO_DO.shown(), "resolution": None, "created": now, "updated": now}
             made = {"project": {"key": self._project}, "issuetype": {"name": kind.get("name", "Incident")}}
             issue: Issue = {"id": str(10_000 + place), "key": f"{self._project}-{place}", "changelog": []}
-            issue |= {"comments": [], "remotelinks": {}, "fields": {**empty, **shown, **made, **values}}
+            issue |= {
+                "comments": [],
+                "remotelinks": {},
+                "attachments": [],
+                "fields": {**empty, **shown, **made, **values},
+            }
             self._put(issue)
             self._store.count("effect:created")
         self._on_change(Change("created", issue, user, self._clock()))
@@ -122,6 +127,35 @@ class Issues:
             self._put(issue)
             self._store.count("effect:linked")
         return link
+
+    def attach(self, key: str, file: dict[str, Any], user: str) -> dict[str, Any]:
+        """Add a file to an issue, which changes it; raises ``Refused``."""
+        issue = self.get(key)
+        file["created"] = self._now()
+        issue["attachments"] = [*issue.get("attachments", []), file]
+        self._files_changed(issue, {"to": file["id"], "toString": file["filename"]}, user)
+        self._store.count("effect:attachment")
+        return file
+
+    def detach(self, file_id: str, user: str) -> None:
+        """Take a file off the issue that has it."""
+        for issue in self._store.all("issue"):
+            held = issue.get("attachments", [])
+            gone = [one for one in held if one["id"] == file_id]
+            if gone:
+                issue["attachments"] = [one for one in held if one["id"] != file_id]
+                self._files_changed(issue, {"from": file_id, "fromString": gone[0]["filename"]}, user)
+
+    def _files_changed(self, issue: Issue, item: dict[str, str], user: str) -> None:
+        empty = dict.fromkeys(("from", "fromString", "to", "toString"))
+        items = [{"field": "Attachment", "fieldId": "attachment", "fieldtype": "jira", **empty, **item}]
+        with self._store.transaction():
+            now = self._now()
+            issue["fields"]["updated"] = now
+            entry = {"id": str(40_000 + self._store.count("sequence:history")), "author": fields.person(user)}
+            issue["changelog"].append(entry | {"created": now, "items": items})
+            self._put(issue)
+        self._on_change(Change("updated", issue, user, self._clock(), items))
 
     def delete(self, key: str, user: str) -> None:
         """Delete an issue; it is gone, and nothing but the webhook tells so."""

@@ -9,6 +9,7 @@ from starlette.responses import HTMLResponse, Response
 
 from infra.fakes.guard import Refused
 from infra.fakes.jira import fields, workflow
+from infra.fakes.jira.attachments import Attachments, attachments_of
 from infra.fakes.jira.issues import Issue, Issues
 from infra.fakes.page import Input, Ticket, render, submitted
 from infra.fakes.store import Store
@@ -33,14 +34,21 @@ def _ticket(issue: Issue) -> Ticket:
         Input("assignee", "Assignee", (shown["assignee"] or {}).get("accountId", ""), people),
         Input("transition", "Transition", "", {"": "stay"} | {one.id: one.name for one in offered}),
         Input("comment", "Comment"),
+        Input("file_name", "New text file"),
+        Input("file_text", "Its text"),
     ]
     notes = [
         f"{one['created']} {one['author']['displayName']}: {fields.plain(one['body'])}" for one in issue["comments"]
     ]
+    notes += [
+        f"file {one['filename']}, {one['size']} bytes, by {one['author']['displayName']}"
+        for one in attachments_of(issue)
+    ]
+    notes += [f"link {one['object']['title']}: {one['object']['url']}" for one in issue["remotelinks"].values()]
     return Ticket(issue["key"], f"{issue['key']} · {shown['status']['name']}", inputs, notes)
 
 
-async def submit(request: Request, issues: Issues, store: Store) -> Response:
+async def submit(request: Request, issues: Issues, store: Store, attachments: Attachments) -> Response:
     """Carry out what a form asks for."""
     form, key = await submitted(request), request.path_params["key"]
     edited = {name: _value(name, form[name]) for name in ("summary", "priority", "assignee") if name in form}
@@ -52,6 +60,8 @@ async def submit(request: Request, issues: Issues, store: Store) -> Response:
             issues.transition(key, {"transition": {"id": form["transition"]}, "fields": resolution}, EDITOR)
         if form.get("comment"):
             issues.comment(key, document(form["comment"]), EDITOR)
+        if form.get("file_name"):
+            attachments.add(key, form["file_name"], "text/plain", form.get("file_text", "").encode(), EDITOR)
     except Refused as refused:
         return answer(store, str(refused.document))
     return Response(status_code=303, headers={"Location": "/"})

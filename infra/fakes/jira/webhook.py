@@ -60,6 +60,7 @@ def _identified(place: int, body: dict[str, Any], kind: str) -> Webhook:
 
 def _shown(issue: Issue) -> dict[str, Any]:
     shown = {**issue["fields"], "description": fields.plain(issue["fields"]["description"]) or None}
+    shown["attachment"] = issue.get("attachments", [])
     return {"id": issue["id"], "key": issue["key"], "self": f"/rest/api/2/issue/{issue['id']}", "fields": shown}
 
 

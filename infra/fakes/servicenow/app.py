@@ -20,8 +20,9 @@ from infra.fakes import controls
 from infra.fakes.guard import Endpoint, Guard, Refused, json_object
 from infra.fakes.limits import Window
 from infra.fakes.page import submitted
-from infra.fakes.servicenow import attachments, fields, page, webhook
+from infra.fakes.servicenow import fields, page, webhook
 from infra.fakes.servicenow.accounts import Accounts
+from infra.fakes.servicenow.attachments import COLUMNS, Attachments
 from infra.fakes.servicenow.query import select
 from infra.fakes.servicenow.rendering import shown
 from infra.fakes.servicenow.table import ADMIN, Change, IncidentTable, error
@@ -34,7 +35,10 @@ _SYSTEM_TABLES = ("sys_journal_field", "sys_audit_delete")
 
 
 class FakeServiceNow:
-    """One instance. ``limit_per_hour`` (0: none) is its rate limit; ``strict_queries``: mistyped ones find nothing."""
+    """One instance. ``limit_per_hour`` (0: none) is its rate limit; ``strict_queries``: mistyped ones find nothing.
+
+    ``most_bytes`` are taken of a file.
+    """
 
     def __init__(
         self,
@@ -44,6 +48,7 @@ class FakeServiceNow:
         *,
         limit_per_hour: int = 0,
         strict_queries: bool = False,
+        most_bytes: int = 2**24,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
@@ -53,6 +58,7 @@ class FakeServiceNow:
         self.accounts = Accounts(user, credential, clock)
         self.webhooks = Webhooks(store, lambda body, secret, _: webhook.sign(body, secret))
         self.table = IncidentTable(store, clock, self._changed)
+        self.attachments = Attachments(store, clock, self._files_changed, most_bytes)
         self.guard = Guard(lambda call: _count(store, call), lambda status: error(f"HTTP {status}"))
 
     def app(self) -> Starlette:
@@ -66,6 +72,9 @@ class FakeServiceNow:
                 Route(record, self._guarded("update", self._update), methods=["PATCH", "PUT"]),
                 Route(record, self._guarded("delete", self._delete), methods=["DELETE"]),
                 Route("/api/now/attachment/file", self._guarded("attach", self._attach), methods=["POST"]),
+                Route("/api/now/attachment", self._guarded("files", self._files)),
+                Route("/api/now/attachment/{id}", self._guarded("detach", self._detach), methods=["DELETE"]),
+                Route("/api/now/attachment/{id}/file", self._guarded("file", self._file)),
                 Route("/oauth_token.do", self._token, methods=["POST"]),
                 *controls.routes(self.guard, self.webhooks, self.effects),
                 Route("/_rules", self._rules, methods=["POST"]),
@@ -85,6 +94,7 @@ class FakeServiceNow:
             "webhooks": self._store.counts("webhook:"),
             "tickets_by_marker": dict(marked),
             "tickets": {one["sys_id"]: one for one in records},
+            "files": self.attachments.all(),
         }
 
     def _guarded(self, call: str, endpoint: Endpoint) -> Endpoint:
@@ -160,9 +170,29 @@ class FakeServiceNow:
         self.table.delete(request.path_params["sys_id"], request.state.user)
         return Response(status_code=204)
 
+    def _files_changed(self, sys_id: str, ids: list[str]) -> None:
+        self.webhooks.emit(
+            {"event": "incident.attachment", "sys_id": sys_id, "attachments": ids, "at": str(int(self._clock() * 1000))}
+        )
+
     async def _attach(self, request: Request) -> Response:
         self.table.get(request.query_params.get("table_sys_id", ""))
-        return JSONResponse({"result": attachments.add(self._store, request.query_params, await request.body())}, 201)
+        content_type, content = request.headers.get("content-type", ""), await request.body()
+        made = self.attachments.add(request.query_params, content_type, content, request.state.user)
+        return JSONResponse({"result": made}, 201)
+
+    async def _files(self, request: Request) -> Response:
+        query, limit = request.query_params.get("sysparm_query", ""), request.query_params.get("sysparm_limit", "1000")
+        found = select(self.attachments.all(), query, COLUMNS, strict=self._strict)
+        return JSONResponse({"result": list(found[: int(limit)])})
+
+    async def _file(self, request: Request) -> Response:
+        file, content = self.attachments.get(request.path_params["id"])
+        return Response(content, media_type=file["content_type"])
+
+    async def _detach(self, request: Request) -> Response:
+        self.attachments.delete(request.path_params["id"])
+        return Response(status_code=204)
 
     async def _token(self, request: Request) -> Response:
         form = await submitted(request)
@@ -177,20 +207,26 @@ class FakeServiceNow:
 
     async def _page(self, request: Request) -> Response:
         del request
-        return page.answer(self.table, self._store)
+        return page.answer(self.table, self._store, self.attachments)
 
     async def _edit(self, request: Request) -> Response:
-        values = {name: value for name, value in (await submitted(request)).items() if value or name != "work_notes"}
+        form, sys_id = await submitted(request), request.path_params["sys_id"]
+        file_name, file_text = form.pop("file_name", ""), form.pop("file_text", "")
+        values = {name: value for name, value in form.items() if value or name != "work_notes"}
         try:
-            self.table.update(request.path_params["sys_id"], values, ADMIN)
+            if values:
+                self.table.update(sys_id, values, ADMIN)
+            if file_name:
+                about = {"table_name": "incident", "table_sys_id": sys_id, "file_name": file_name}
+                self.attachments.add(about, "text/plain", file_text.encode(), ADMIN)
         except Refused as refused:
-            return page.answer(self.table, self._store, refused.document["error"]["detail"])
+            return page.answer(self.table, self._store, self.attachments, str(refused.document["error"]["detail"]))
         return Response(status_code=303, headers={"Location": "/"})
 
 
 def _count(store: Store, call: str) -> None:
     store.count(f"call:{call}")
-    if call in {"create", "update", "delete", "attach"}:
+    if call in {"create", "update", "delete", "attach", "detach"}:
         store.count(f"write:{call}")
 
 

@@ -6,6 +6,7 @@ from starlette.responses import HTMLResponse
 
 from infra.fakes.page import Input, Ticket, render
 from infra.fakes.servicenow import fields
+from infra.fakes.servicenow.attachments import Attachments, File
 from infra.fakes.servicenow.table import IncidentTable, Record
 from infra.fakes.store import Store
 
@@ -16,13 +17,15 @@ _TEXTS = {
 }
 
 
-def answer(table: IncidentTable, store: Store, message: str = "") -> HTMLResponse:
+def answer(table: IncidentTable, store: Store, attachments: Attachments, message: str = "") -> HTMLResponse:
     """The page; ``message`` is why a change was refused."""
-    tickets = [_ticket(record, table.journal(record["sys_id"])) for record in store.all("incident")]
+    tickets = [
+        _ticket(one, table.journal(one["sys_id"]), attachments.of(one["sys_id"])) for one in store.all("incident")
+    ]
     return HTMLResponse(render("ServiceNow incidents (fake)", tickets, message), 403 if message else 200)
 
 
-def _ticket(record: Record, journal: list[Record]) -> Ticket:
+def _ticket(record: Record, journal: list[Record], files: list[File]) -> Ticket:
     choices = [
         Input(name, name.capitalize(), record[name], fields.CHOICES[name]) for name in ("state", "impact", "urgency")
     ]
@@ -31,4 +34,6 @@ def _ticket(record: Record, journal: list[Record]) -> Ticket:
     inputs = [*choices, Input("assigned_to", "Assigned to", record["assigned_to"], people), *texts]
     heading = f"{record['number']} · priority {record['priority']} · changed {record['sys_mod_count']} times"
     notes = [f"{one['sys_created_on']} {one['sys_created_by']}: {one['value']}" for one in journal]
-    return Ticket(record["sys_id"], heading, [*inputs, Input("work_notes", "Work note")], notes)
+    notes += [f"file {one['file_name']}, {one['size_bytes']} bytes, by {one['sys_created_by']}" for one in files]
+    more = [Input("work_notes", "Work note"), Input("file_name", "New text file"), Input("file_text", "Its text")]
+    return Ticket(record["sys_id"], heading, [*inputs, *more], notes)
