@@ -1,7 +1,8 @@
 """Durable accept: how many events, in groups and in single signed webhooks, are answered 202 a second.
 
-Only the API and Kafka run beside the load: what is measured is this part alone. Each answer comes after Kafka has
-acknowledged the records with ``acks=all``.
+Only the API and Kafka run beside the load: what is measured is this part alone. There are two API processes, one for
+each process that sends: one alone would leave a core idle. Each answer comes after Kafka has acknowledged the records
+with ``acks=all``.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ GROUP = 100
 def measure(scale: Scale) -> Found:
     """Both kinds."""
     found = Found()
-    with world(("api",)) as there:
+    with world(("api", "api")) as there:
         _batches(there, scale, found)
         _singles(there, scale, found)
     return found
@@ -64,9 +65,10 @@ def elapsed(sent: Sequence[Sent]) -> float:
 def _batches(there: World, scale: Scale, found: Found) -> None:
     speeds, costs = [], []
     for number in range(scale.rounds + 1):  # the first warms up
-        groups = scale.of(100) if number else 10
+        groups = scale.of(100) if number else 40
         parts = [there.tenants[n::SENDERS] for n in range(SENDERS)]
-        makes = [partial(batch_streams, there.api_ports[0], part, groups, 1000 + number) for part in parts]
+        ports = there.api_ports
+        makes = [partial(batch_streams, ports[n], part, groups, 1000 + number) for n, part in enumerate(parts)]
         sent, cpu = run(there, makes)
         requests = groups * len(there.tenants)
         check(sent, requests)
@@ -83,9 +85,10 @@ def _batches(there: World, scale: Scale, found: Found) -> None:
 def _singles(there: World, scale: Scale, found: Found) -> None:
     speeds, latencies, costs = [], [], []
     for number in range(scale.rounds + 1):
-        count = scale.of(2_000) if number else 100
+        count = scale.of(2_000) if number else 500
         parts = [there.tenants[n::SENDERS] for n in range(SENDERS)]
-        makes = [partial(single_streams, there.api_ports[0], part, count, 2000 + number, 4) for part in parts]
+        ports = there.api_ports
+        makes = [partial(single_streams, ports[n], part, count, 2000 + number, 4) for n, part in enumerate(parts)]
         sent, cpu = run(there, makes)
         requests = count * len(there.tenants)
         check(sent, requests)

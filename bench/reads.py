@@ -1,4 +1,7 @@
-"""Reads of the API with 10^4, 10^5 and 10^6 incidents: lists with filters, one incident, timeline, board, GraphQL."""
+"""Reads of the API with 10^4, 10^5 and 10^6 incidents: lists with filters, one incident, timeline, board, GraphQL.
+
+Two API processes answer, one for each process that asks: one alone would leave a core idle.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ _NESTED = """query { incidents(first: 10, filter: {status: ["open"]}) { items { 
 def measure(scale: Scale) -> Found:
     """Each size on the same stack: the store grows."""
     found = Found()
-    with world(("api",)) as there:
+    with world(("api", "api")) as there:
         names = [tenant.name for tenant in there.tenants]
         for size in [size for size in SIZES if size <= scale.largest]:
             empty(there)
@@ -80,7 +83,8 @@ def _size(there: World, scale: Scale, found: Found, size: int) -> None:
     each = size // len(there.tenants)
     for number in range(scale.rounds + 1):
         count = scale.of(400) if number else 40
-        makes = [partial(streams, there.api_ports[0], there.tenants[n::2], each, count, number) for n in range(2)]
+        ports = enumerate(there.api_ports)
+        makes = [partial(streams, port, there.tenants[n::2], each, count, number) for n, port in ports]
         load = Load(makes)
         load.go()
         before = there.cpu()

@@ -240,5 +240,4 @@ class Alerts:
                 connection.execute(self._move_some, (*moved, keys))
             else:
                 connection.execute(self._move, moved)
-            self._staging.clear(connection)
         return written + write(waiting)

@@ -101,8 +101,6 @@ class Incidents:
                 keys = _moved_keys(last.data)
                 envelope = last.envelope
                 connection.execute(self._move, (envelope.tenantid, envelope.subject, keys, keys, last.data.other))
-                self._rows.clear(connection)
-                self._states.clear(connection)
         return written
 
     def _fold(self, connection: Connection, records: Sequence[Record], begun: AbstractSet[Name]) -> int:

@@ -158,6 +158,4 @@ class OutboxResults:
         for record in records:
             if isinstance(record.data, _Result) and record.data.intent_id:
                 rows.setdefault(record.data.intent_id, result_row(record, record.data))
-        if rows:
-            self._staging.clear(connection)
         return self._staging.load(connection, [rows[key] for key in sorted(rows)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -32,7 +33,7 @@ def environment(lock: Path) -> Path:
     if not (folder / "ready").exists():
         shutil.rmtree(folder, ignore_errors=True)
         run([sys.executable, "-m", "venv", str(folder)])
-        run([str(folder / "bin" / "pip"), "install", "--quiet", "--require-hashes", "-r", str(lock)])
+        run([str(folder / "bin" / "pip"), "install", "--quiet", "--no-deps", "--require-hashes", "-r", str(lock)])
         (folder / "ready").touch()
     return folder / "bin"
 
@@ -46,8 +47,8 @@ def run(command: Sequence[str], folder: Path | None = None) -> str:
 
 
 def relative(text: str) -> str:
-    """Without the folder in which this was checked out."""
-    return text.replace(f"{ROOT}/", "")
+    """Without the folder in which this was checked out and the addresses of registries."""
+    return re.sub(r"https?://\S+", "…", text.replace(f"{ROOT}/", ""))
 
 
 def _end(text: str) -> str:

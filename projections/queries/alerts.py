@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from psycopg import sql
-from psycopg.rows import class_row
+from psycopg.rows import args_row
 
 from projections.alerts import Disposition
 from projections.base import bounded, instant, milliseconds
@@ -143,7 +143,7 @@ async def list_alerts(
         assert isinstance(at, int), "decode checked the types"
         conditions.add("(recorded_at, source, signal_id) < (%s, %s, %s)", instant(at), source, signal_id)
     tail = sql.SQL(" ORDER BY recorded_at DESC, source DESC, signal_id DESC LIMIT %s")
-    async with connection.cursor(row_factory=class_row(AlertRow)) as cursor:
+    async with connection.cursor(row_factory=args_row(AlertRow)) as cursor:
         await cursor.execute(_SELECT + conditions.where() + tail, [*conditions.values, limit])
         return await cursor.fetchall()
 
@@ -156,7 +156,7 @@ async def incident_alerts(
     conditions.add("incident_id = %s", incident_id)
     if after is not None:
         conditions.add("alert_key > %s", *cursors.decode(after.encode(), _STATES, (str,)).key)
-    async with connection.cursor(row_factory=class_row(IncidentAlertRow)) as cursor:
+    async with connection.cursor(row_factory=args_row(IncidentAlertRow)) as cursor:
         tail = sql.SQL(" ORDER BY alert_key LIMIT %s")
         await cursor.execute(_SELECT_STATES + conditions.where() + tail, [*conditions.values, limit])
         return await cursor.fetchall()

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import orjson
 from psycopg import sql
-from psycopg.rows import class_row
+from psycopg.rows import args_row
 
 from projections import incident_rows
 from projections.base import Record, SequenceGap, bounded
@@ -149,7 +149,7 @@ async def _candidates(
     elif number:
         conditions.add("number < %s", number)
     order = sql.SQL(" ORDER BY number LIMIT %s" if sort == "oldest" else " ORDER BY number DESC LIMIT %s")
-    async with connection.cursor(row_factory=class_row(IncidentRow)) as cursor:
+    async with connection.cursor(row_factory=args_row(IncidentRow)) as cursor:
         await cursor.execute(_SELECT + conditions.where() + order, [*conditions.values, limit])
         return await cursor.fetchall()
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from psycopg import sql
-from psycopg.rows import class_row
+from psycopg.rows import args_row, class_row
 
 from projections.connections import AsyncConnection
 from projections.incident_rows import IncidentRow
@@ -69,7 +69,7 @@ async def board(connection: AsyncConnection, per_column_limit: int = 20) -> Boar
     Cards are ordered by severity, then the newest first.
     """
     counts = await (await connection.execute(_COUNTS)).fetchall()
-    async with connection.cursor(row_factory=class_row(IncidentRow)) as cursor:
+    async with connection.cursor(row_factory=args_row(IncidentRow)) as cursor:
         await cursor.execute(_CARDS, [[status for status, _ in counts], per_column_limit])
         cards = await cursor.fetchall()
     columns = [Column(status, count, [card for card in cards if card.status == status]) for status, count in counts]

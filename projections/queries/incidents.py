@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Literal, LiteralString
 
 from psycopg import sql
-from psycopg.rows import class_row
+from psycopg.rows import args_row
 
 from projections import incident_rows
 from projections.base import bounded
@@ -101,7 +101,7 @@ async def list_incidents(
         key = cursors.decode(after.encode(), f"incidents:{sort}", types).key
         conditions.add(behind, *((key[0], *key) if sort == "severity" else key))
     query = _SELECT + conditions.where() + sql.SQL(" ORDER BY ") + sql.SQL(order) + sql.SQL(" LIMIT %s")
-    async with connection.cursor(row_factory=class_row(IncidentRow)) as cursor:
+    async with connection.cursor(row_factory=args_row(IncidentRow)) as cursor:
         await cursor.execute(query, [*conditions.values, limit])
         return await cursor.fetchall()
 
@@ -112,6 +112,6 @@ async def get_incident(connection: AsyncConnection, name: str) -> IncidentRow | 
     condition, value = (sql.SQL("number"), int(number[1])) if number else (sql.SQL("incident_id"), name)
     if not storable(name):
         return None
-    async with connection.cursor(row_factory=class_row(IncidentRow)) as cursor:
+    async with connection.cursor(row_factory=args_row(IncidentRow)) as cursor:
         await cursor.execute(_SELECT + sql.SQL(" WHERE {} = %s").format(condition), [value])
         return await cursor.fetchone()

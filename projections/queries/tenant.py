@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import lru_cache
 
 from psycopg import AsyncClientCursor, sql
 
 from projections.connections import AsyncConnection, AsyncPool
 from projections.queries.conditions import storable
 
-_BEGIN_READ = sql.SQL("BEGIN READ ONLY; SELECT set_config('incidents.tenant', {}, true)")
-_BEGIN_WRITE = sql.SQL("BEGIN; SELECT set_config('incidents.tenant', {}, true)")
+_BEGIN = sql.SQL("BEGIN {}; SELECT set_config('incidents.tenant', {}, true)")
+_MODES = {True: sql.SQL("READ WRITE"), False: sql.SQL("READ ONLY")}
 
 
 @asynccontextmanager
@@ -24,10 +25,9 @@ async def tenant_session(pool: AsyncPool, tenant_id: str, *, write: bool = False
     """
     if not tenant_id or not storable(tenant_id):
         raise ValueError("a session needs a tenant")
-    begin = (_BEGIN_WRITE if write else _BEGIN_READ).format(tenant_id)
     async with pool.connection() as connection:
         async with AsyncClientCursor(connection) as cursor:
-            await cursor.execute(begin)
+            await cursor.execute(_begin(tenant_id, write))
         try:
             yield connection
         except BaseException:
@@ -35,3 +35,8 @@ async def tenant_session(pool: AsyncPool, tenant_id: str, *, write: bool = False
                 await connection.execute("ROLLBACK")
             raise
         await connection.execute("COMMIT")
+
+
+@lru_cache(maxsize=4096)
+def _begin(tenant_id: str, write: bool) -> bytes:  # noqa: FBT001  of this module alone
+    return _BEGIN.format(_MODES[write], tenant_id).as_bytes(None)

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from psycopg import sql
-from psycopg.rows import class_row
+from psycopg.rows import args_row
 
 from projections.connections import AsyncConnection
 from projections.queries.conditions import Conditions
@@ -100,6 +100,6 @@ def _number(row: tuple[Any, ...] | None) -> int:
 
 
 async def _fetch(connection: AsyncConnection, conditions: Conditions, tail: Any, limit: int) -> Sequence[TimelineRow]:
-    async with connection.cursor(row_factory=class_row(TimelineRow)) as cursor:
+    async with connection.cursor(row_factory=args_row(TimelineRow)) as cursor:
         await cursor.execute(_SELECT + conditions.where() + sql.SQL(tail), [*conditions.values, limit])
         return await cursor.fetchall()

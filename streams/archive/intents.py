@@ -46,7 +46,6 @@ def finish_known(archive: Archive, connection: Connection) -> tuple[int, int]:
         TABLE, COLUMNS, "(intent_id) DO UPDATE SET topic_offset = excluded.topic_offset WHERE t.state = 'pending'"
     )
     staging.prepare(connection)
-    staging.clear(connection)
     staging.load(connection, [rows[key] for key in sorted(rows)])
     counted = connection.execute("SELECT count(*) FROM ops.outbox_events WHERE state = 'pending'").fetchone()
     return len(finished), int(counted[0]) if counted else 0

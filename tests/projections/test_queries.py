@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Awaitable, Callable
+from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 import pytest
 
+from projections import incident_rows
 from projections.base import instant
 from projections.connections import AsyncPool, Connection
+from projections.incident_rows import IncidentRow
 from projections.queries import alerts, board, incidents, timeline
 from projections.queries.alerts import AlertFilter
 from projections.queries.cursors import BadCursor
@@ -263,3 +266,7 @@ async def test_board_and_services(api_pool: AsyncPool, many: History) -> None:
             ("s0", 11, 22, "SEV-1"),
             ("s1", 12, 24, "SEV-1"),
         }
+
+
+def test_rows_are_read_in_the_order_of_their_columns() -> None:
+    assert [field.name for field in fields(IncidentRow)] == list(incident_rows.COLUMNS)
