@@ -247,7 +247,6 @@ def test_a_refused_upload_is_shown_and_sent_again_only_when_somebody_asks() -> N
     assert (shown.state, shown.under_way, shown.in_step) == ("linked", "", True)
     assert desk.files("int_1").failed == (id_,)
     desk.intake.command(ReconcileTickets("", "system:poller"))
-    desk.answer("int_1")
     assert desk.open("int_1") == []
     desk.intake.command(ReconcileTickets(desk.incident, "user:ada"))
     assert [one.action for one in desk.open("int_1")] == ["ticket_attach"]
