@@ -334,6 +334,14 @@ def test_an_answer_that_nobody_waits_for_is_refused() -> None:
     assert result.reason == "not-due"
 
 
+def test_a_hint_about_a_ticket_that_is_being_made_is_not_lost() -> None:
+    desk = Desk(systems=("int_1",))
+    desk.see("int_1", "f1")
+    assert desk.actions("int_1") == []
+    desk.linked()
+    assert desk.actions("int_1") == ["ticket_list_files"]
+
+
 def test_hints_about_tickets_that_are_not_ours_leave_no_trace() -> None:
     desk = Desk().linked()
     before = len(desk.intake.recorded)
