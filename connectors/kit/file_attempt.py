@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from connectors.kit import limits
@@ -16,8 +17,6 @@ from streams.domain.outputs import Intent
 from streams.domain.ticket_files import FileRequest, RemoteFile, file_request_of
 from streams.runtime.attachment_storage import AttachmentStorage
 from streams.runtime.object_storage import StorageUnavailable, UnknownObject
-
-_NO_STORAGE = PermanentFailure("no object storage is set up")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +30,17 @@ class FileReport:
 Result = FileReport | TransientFailure | PermanentFailure | Gone
 
 
+TRANSFERS = 4
+"""How many files one process holds in memory at a time."""
+
+
 @dataclass(frozen=True, slots=True)
 class Store:
-    """Where bytes are kept, and how large a file may be that is brought here."""
+    """Where bytes are kept, how large a file may be that is brought here, and whose turn it is to carry one."""
 
     attachments: AttachmentStorage
     max_bytes: int
+    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(TRANSFERS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +64,12 @@ class FileAttempt:
         match self.intent.action:
             case "ticket_list_files":
                 return await self._list(request)
-            case "ticket_attach":
-                return await self._attach(request)
-            case "ticket_fetch":
-                return await self._fetch(request)
+            case "ticket_attach" | "ticket_fetch" if self.store is None:
+                return PermanentFailure("no object storage is set up")
+            case "ticket_attach" | "ticket_fetch" as action if self.store is not None:
+                async with self.store.turns:
+                    carry = self._attach if action == "ticket_attach" else self._fetch
+                    return await carry(request, self.store)
             case _:
                 return PermanentFailure(f"there is no action {self.intent.action!r} of files")
 
@@ -76,9 +82,7 @@ class FileAttempt:
             tuple(RemoteFile(one.external_id) if one.external_id in request.known else shown(one) for one in found)
         )
 
-    async def _attach(self, request: FileRequest) -> Result:
-        if self.store is None:
-            return _NO_STORAGE
+    async def _attach(self, request: FileRequest, store: Store) -> Result:
         found = await self.files.list_files(self.http, self.integration, self.intent.external_id)
         if isinstance(found, Gone | TransientFailure | PermanentFailure):
             return found
@@ -86,7 +90,7 @@ class FileAttempt:
         if there is not None:
             return FileReport((RemoteFile(there.external_id),), f"{request.file_name} is there from an earlier attempt")
         try:
-            content = await self.store.attachments.get(self.integration.tenant_id, request.sha256)
+            content = await store.attachments.get(self.integration.tenant_id, request.sha256)
         except UnknownObject:
             return PermanentFailure(f"{request.file_name}: its bytes were erased")
         except StorageUnavailable as error:
@@ -97,11 +101,9 @@ class FileAttempt:
             return FileReport((RemoteFile(made),), request.file_name)
         return replace(made, reason=f"{request.file_name}: {made.reason}")
 
-    async def _fetch(self, request: FileRequest) -> Result:
-        if self.store is None:
-            return _NO_STORAGE
+    async def _fetch(self, request: FileRequest, store: Store) -> Result:
         file = RemoteFile(request.file_id, request.file_name, request.media_type, request.size, request.actor)
-        most = self.store.max_bytes
+        most = store.max_bytes
         if request.size > most:
             return _left(file, f"{request.size} bytes, at most {most} are taken")
         content = await self.files.download(self.http, self.integration, request.file_id, most)
@@ -112,7 +114,7 @@ class FileAttempt:
         if not content:
             return _left(file, "the file is empty")
         try:
-            digest = await self.store.attachments.put(self.integration.tenant_id, content)
+            digest = await store.attachments.put(self.integration.tenant_id, content)
         except StorageUnavailable as error:
             return TransientFailure(error.detail, error.retry_after_s)
         return FileReport((replace(file, size=len(content), sha256=digest),), request.file_name)

@@ -201,8 +201,10 @@ class TicketResults:
             lambda value: obstacle(incident, one.mapping.field, value, now=now, timers=timers),
         )
         verdict = merge(one.mapping, one.before, sides)
-        takes = verdict.step == "take"
-        why = f"our write replaced {lost!r}, which came in between; " + ("it is taken" if takes else "ours stays")
+        moved_on = link.shown.get(name, one.got) != one.got  # a still later value is known, and decided for itself
+        takes = verdict.step == "take" and not moved_on
+        then = "it was changed again since" if moved_on else "it is taken" if takes else "ours stays"
+        why = f"our write replaced {lost!r}, which came in between; {then}"
         step = Verdict("take" if takes else "push", "overwritten", verdict.value, why)
         conflicts.detect(key, one.mapping, sides, step)
         if takes:

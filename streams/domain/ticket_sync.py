@@ -18,7 +18,7 @@ from streams.domain.lifecycle import FINAL, Status
 from streams.domain.mapping import FieldMapping, TicketMapping
 from streams.domain.taking import obstacle, taking
 from streams.domain.ticket_conflicts import Conflicts, contested
-from streams.domain.ticket_link import TicketLink, internal, ticket_id, with_field
+from streams.domain.ticket_link import FieldLink, TicketLink, internal, ticket_id, with_field
 from streams.domain.ticket_planning import TicketPlans
 
 MAX_COMMENTS = 10
@@ -188,6 +188,9 @@ class TicketSync(TicketPlans):
         timers = self.state.preferences.timers
         sides = Sides(ours, theirs, lambda value: obstacle(incident, one.field, value, now=self.now, timers=timers))
         verdict = merge(_in_step(one, link), known, sides)
+        if verdict.step == "none" and _differs_unseen(one, known, sides):
+            why = "the two sides differ again as they did before; each keeps its value"
+            verdict = Verdict("keep", "rewritten", why=why)
         self.put(with_field(link, known))
         conflicts = Conflicts(self, mapping)
         if verdict.step != "agree" and known.forced:
@@ -310,6 +313,12 @@ class TicketSync(TicketPlans):
                     unread=False,
                 )
             )
+
+
+def _differs_unseen(one: FieldMapping, known: FieldLink, sides: Sides) -> bool:
+    """Whether a difference that was kept has come back after something else had taken its conflict's place."""
+    is_open = bool(known.conflict) or known.forced or not known.has_base
+    return not is_open and sides.theirs is not None and not one.agrees(sides.ours, sides.theirs)
 
 
 def _in_step(one: FieldMapping, link: TicketLink) -> FieldMapping:

@@ -19,6 +19,7 @@ from pydantic import SecretStr
 from connectors.kit import integrations
 from connectors.kit.directory import IntegrationDirectory
 from connectors.kit.dispatcher import Dispatcher, DispatcherSettings
+from connectors.kit.file_attempt import Store
 from connectors.kit.http import ProviderHttp
 from connectors.kit.secrets import ConnectorSettings, SecretBox
 from connectors.registry import CONNECTORS
@@ -101,7 +102,10 @@ async def bench(
 
 @asynccontextmanager
 async def dispatching(
-    bench: Bench, settings: DispatcherSettings = FAST, kind: type[AcknowledgedProducer] = AcknowledgedProducer
+    bench: Bench,
+    settings: DispatcherSettings = FAST,
+    kind: type[AcknowledgedProducer] = AcknowledgedProducer,
+    store: Store | None = None,
 ) -> AsyncIterator[tuple[Dispatcher, asyncio.Task[None], AcknowledgedProducer]]:
     """A dispatcher that runs for the block."""
     producer = kind(bench.kafka, "test-dispatcher")
@@ -110,7 +114,7 @@ async def dispatching(
     directory = IntegrationDirectory(bench.database, bench.box, role="projector")
     http = ProviderHttp(allow_loopback=True, timeout_s=1.0)
     topic = bench.kafka.topic("incident-intake")
-    dispatcher = Dispatcher(settings, bench.database, producer, directory, http, CONNECTORS, topic)
+    dispatcher = Dispatcher(settings, bench.database, producer, directory, http, CONNECTORS, topic, store)
     await directory.start()
     task = asyncio.create_task(dispatcher.run())
     try:

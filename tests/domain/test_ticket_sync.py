@@ -359,3 +359,29 @@ def test_the_state_lets_go_of_a_ticket_with_its_incident() -> None:
     cause = desk.intake.incident(desk.incident).status_event
     desk.intake.send(commands.FireTimer(desk.incident, "archive", desk.intake.now + 1, cause))
     assert len(desk.intake.tenant.tickets) == 0
+
+
+def test_a_value_that_our_write_replaced_is_not_put_over_a_later_one() -> None:
+    desk = Desk(mapped("internal", "external_wins")).linked()
+    desk.intake.send(commands.ChangeFields(desk.incident, {"title": "Ours"}, "user:ada"))
+    desk.see(version=4, short_description="Newest")  # told before the answer to our write, which came before it
+    shown = {**desk.values, "short_description": "Ours"}
+    desk.answer(version=3, fields=shown, raced=True, overwritten={"short_description": "Lost"})
+    [replaced, *_] = [one for one in desk.decided() if one.kind == "overwritten"]
+    assert (replaced.theirs, replaced.result) == ("Lost", "ours")
+    assert desk.intake.incident(desk.incident).title == "Newest"
+    assert all(request_of(i.payload).changes.get("short_description") != "Lost" for i in desk.intake.intents)
+
+
+def test_a_difference_that_was_kept_and_comes_back_is_shown_again() -> None:
+    desk = Desk(mapped("bidirectional", "internal_wins")).linked()
+    desk.intake.send(commands.SetSeverity(desk.incident, "SEV-2", "user:ada"))
+    desk.answer(fields={**desk.values, "urgency": "1"})  # a rule of theirs rewrites it
+    desk.values["urgency"] = "1"
+    desk.see(urgency="9")
+    assert [one.kind for one in desk.decided()] == ["rewritten", "unmapped"]
+    desk.values["urgency"], desk.version = "1", desk.version + 1
+    desk.answer("stale", written=())
+    assert [(one.kind, one.result, one.theirs) for one in desk.decided()][2:] == [("rewritten", "kept", "1")]
+    [link] = desk.intake.tenant.tickets.values()
+    assert link.field("urgency").conflict

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -220,7 +221,8 @@ class World:
 
     def _attempt(self, job: Job) -> Coroutine[Any, Any, Result | FileReport]:
         if job.intent.action in FILE_ACTIONS:
-            store = Store(self.objects, MOST_BYTES)  # type: ignore[arg-type]  # the same two methods
+            turns = asyncio.Semaphore(MOST_STEPS)  # nobody waits: there is no loop
+            store = Store(self.objects, MOST_BYTES, turns)  # type: ignore[arg-type]  # the same two methods
             return FileAttempt(self.files, self.http, INTEGRATION, job.intent, store).make()
         return TicketAttempt(self.provider, self.http, INTEGRATION, job.intent, job.attempts).make()
 
