@@ -75,7 +75,7 @@ bench: setup ## Measure on this machine (ONLY=accept,visible QUICK=1): a table, 
 	@$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY)) $(if $(filter 1,$(QUICK)),--quick) $(ARGS)
 
 .PHONY: bench-peers
-bench-peers: setup ## The same storm against Alertmanager, Alerta, Keep and ours (ONLY=alerta QUICK=1): a table, bench/results/peers.md
+bench-peers: setup ## The same storm against Alertmanager, Alerta and ours (ONLY=keep,incidents QUICK=1): a table, bench/results/peers.md
 	@$(BIN)/python -m bench.peers $(if $(ONLY),--only $(ONLY)) $(if $(filter 1,$(QUICK)),--quick) $(ARGS)
 
 .PHONY: check

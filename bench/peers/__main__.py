@@ -37,7 +37,10 @@ def main() -> None:
     scale = Scale(size=0.2, rounds=1) if arguments.quick else Scale(rounds=arguments.rounds)
     parts = [Part("single", scale.of(200), 1), Part("groups_of_100", scale.of(10), 100)]
     peers: list[Peer] = [Alertmanager(arguments.alertmanager), Alerta(), Keep()]
-    chosen = [one for one in arguments.only.split(",") if one] or [*(peer.name for peer in peers), OWN]
+    chosen = [one for one in arguments.only.split(",") if one] or [
+        *(peer.name for peer in peers if peer.name not in page.ONLY_NAMED),
+        OWN,
+    ]
     if unknown := set(chosen) - {OWN, *(peer.name for peer in peers)}:
         raise SystemExit(f"no such peer: {', '.join(sorted(unknown))}")
     results = {peer: _installed(peer) for peer in peers if peer.name in chosen}

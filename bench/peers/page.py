@@ -19,6 +19,14 @@ NOT_BUILT = {
 }
 """What could not be installed at all when this was written, with what was tried."""
 
+ONLY_NAMED = {
+    "keep": (
+        "the only current package of it is another publisher's upload, which nobody here has compared with its source; "
+        "`ONLY=keep,incidents` installs and measures it all the same"
+    ),
+}
+"""What is measured where it is asked for by name, and why not otherwise."""
+
 OURS = About(
     "this commit",
     [
@@ -100,6 +108,8 @@ def markdown(results: Sequence[Result], parts: Sequence[Part], about: Mapping[st
         if result.about:
             lines += _section(result.name, result.about)
     lines += ["## Not built", "", *(f"- {name}: {why}" for name, why in NOT_BUILT.items()), ""]
+    if left := {name: why for name, why in ONLY_NAMED.items() if name not in {result.name for result in results}}:
+        lines += ["## Measured only by name", "", *(f"- {name}: {why}" for name, why in left.items()), ""]
     return "\n".join(lines)
 
 
