@@ -154,6 +154,8 @@ class ProviderHttp:
         sent = {**headers, "Content-Type": "application/json"} if content else dict(headers)
         url = base_url.rstrip("/") + path
         timeout_s = max(self._timeout_s, TRANSFER_TIMEOUT_S) if upload or most else self._timeout_s
+        if most:
+            sent["Accept-Encoding"] = "identity"  # a small answer must not unpack into a large one
         parts: dict[str, Any] = {"content": content, "data": form} if upload is None else upload.parts(sent)
         request = self._client.build_request(method, url, headers=sent, timeout=timeout_s, **parts)
         try:

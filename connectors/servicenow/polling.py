@@ -62,8 +62,10 @@ async def _notes(at: Instance, tickets: list[Ticket], since: int) -> list[Note] 
 
 
 async def _files(at: Instance, since: int) -> list[FilesSeen] | Failure:
-    """The new files of linked records; where more were made than are read, the scheduled check finds the others."""
+    """The new files of linked records; none where the account may not read them: the rest is read all the same."""
     answer = await at.call("GET", queries.new_files(since, _FILES))
+    if isinstance(answer, PermanentFailure):
+        return []
     if not isinstance(answer, Answer):
         return answer
     made: dict[str, list[str]] = {}

@@ -22,10 +22,16 @@ class FileIntake:
     sync: FileSync
 
     def observe(self, seen: FilesObserved) -> None:
-        """A hint is only ever a reason to have the files listed; of a ticket that is none of ours, none."""
+        """A hint is only ever a reason to have the files listed; of a ticket that is none of ours, none.
+
+        One that is not known yet may be any of those that are being made or linked: the hint does not come again.
+        """
         state = self.sync.state
         key = state.ticket_index.by_external.get((seen.integration_id, seen.external_id))
         if key is None:
+            for link in list(state.tickets.values()) if seen.file_ids else ():
+                if link.integration_id == seen.integration_id and link.phase in {"creating", "linking", "failed"}:
+                    self.sync.look(link.ticket_id)
             return
         files = self.sync.of(key)
         there = [one.external_id for one in files.copies if not one.gone]

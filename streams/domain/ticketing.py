@@ -173,7 +173,8 @@ def _reconcile(sync: TicketSync, command: ReconcileTickets) -> None:
             continue
         if link.phase == "linked":
             sync.read(link.ticket_id)
-            sync.files.look(link.ticket_id)
+            if command.incident_id or sync.files.of(link.ticket_id).copies:  # else each check would record a list
+                sync.files.look(link.ticket_id)
             if command.incident_id:
                 sync.files.retry(link.ticket_id)
             sync.files.advance(link.ticket_id)

@@ -403,6 +403,13 @@ async def test_polls_see_new_files(servicenow: System, jira: System, clock: Cloc
         [seen] = page.files
         assert replace(seen, at=0) == FilesSeen(system.ticket, (ids[system.name],), complete)
         assert bool(seen.at) == complete
+    await servicenow.linked.fault(kind="status", status=403, on="files")
+    page = await servicenow.linked.tickets.list_changed(servicenow.linked.http, servicenow.linked.link, since, 100)
+    assert isinstance(page, Page), "an account that may not see files sees the tickets"
+    assert (len(page.tickets), list(page.files)) == (0, [])
+    await servicenow.linked.fault(kind="status", status=503, on="files")
+    failed = await servicenow.linked.tickets.list_changed(servicenow.linked.http, servicenow.linked.link, since, 100)
+    assert isinstance(failed, TransientFailure), "what passes by itself is read again"
     off = replace(servicenow.linked.link, config={**servicenow.linked.link.config, "poll_files": False})
     page = await servicenow.linked.tickets.list_changed(servicenow.linked.http, off, since, 100)
     assert isinstance(page, Page)

@@ -247,7 +247,6 @@ def test_a_refused_upload_is_shown_and_sent_again_only_when_somebody_asks() -> N
     assert (shown.state, shown.under_way, shown.in_step) == ("linked", "", True)
     assert desk.files("int_1").failed == (id_,)
     desk.intake.command(ReconcileTickets("", "system:poller"))
-    desk.answer("int_1")
     assert desk.open("int_1") == []
     desk.intake.command(ReconcileTickets(desk.incident, "user:ada"))
     assert [one.action for one in desk.open("int_1")] == ["ticket_attach"]
@@ -333,6 +332,14 @@ def test_an_answer_that_nobody_waits_for_is_refused() -> None:
     )
     assert isinstance(result, outputs.CommandRejected)
     assert result.reason == "not-due"
+
+
+def test_a_hint_about_a_ticket_that_is_being_made_is_not_lost() -> None:
+    desk = Desk(systems=("int_1",))
+    desk.see("int_1", "f1")
+    assert desk.actions("int_1") == []
+    desk.linked()
+    assert desk.actions("int_1") == ["ticket_list_files"]
 
 
 def test_hints_about_tickets_that_are_not_ours_leave_no_trace() -> None:
