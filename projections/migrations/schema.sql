@@ -679,6 +679,8 @@ CREATE UNIQUE INDEX attachments_g1_pkey ON read_data.attachments_g1 USING btree 
 
 CREATE UNIQUE INDEX incident_alerts_g1_pkey ON read_data.incident_alerts_g1 USING btree (tenant_id, incident_id, alert_key);
 
+CREATE INDEX incidents_g1_board ON read_data.incidents_g1 USING btree (tenant_id, status, merged_into, severity, number DESC);
+
 CREATE UNIQUE INDEX incidents_g1_pkey ON read_data.incidents_g1 USING btree (tenant_id, incident_id);
 
 CREATE INDEX incidents_g1_service ON read_data.incidents_g1 USING btree (tenant_id, service, number DESC);

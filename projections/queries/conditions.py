@@ -35,9 +35,14 @@ class Conditions:
                 self._require(sql.SQL("{} = %s").format(sql.Identifier(name)), value)
 
     def one_of(self, **columns: Sequence[str]) -> None:
-        """Require each column to hold one of its values, where any are given."""
+        """Require each column to hold one of its values, where any are given.
+
+        A single value is compared with ``=``: behind an array no index gives rows in its order.
+        """
         for name, values in columns.items():
-            if values:
+            if len(values) == 1:
+                self._require(sql.SQL("{} = %s").format(sql.Identifier(name)), values[0])
+            elif values:
                 possible = [value for value in values if storable(value)]
                 self._require(sql.SQL("{} = ANY(%s)").format(sql.Identifier(name)), possible)
 

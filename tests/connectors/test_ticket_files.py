@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import time
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
 
 from connectors.jira.client import JiraTickets
-from connectors.jira.files import JiraFiles, files_of
-from connectors.jira.inbound import JiraReceives
+from connectors.jira.files import JiraFiles
 from connectors.kit import http as kit_http
-from connectors.kit.contract import Delivery
-from connectors.kit.dispatcher import DispatcherSettings
-from connectors.kit.file_attempt import FileAttempt, FileReport, Store, digest_of
-from connectors.kit.files import Files, TicketFile
+from connectors.kit.file_attempt import FileAttempt, FileReport, Store
 from connectors.kit.http import ProviderHttp, Upload
 from connectors.kit.outcome import Gone, PermanentFailure, TooLarge, TransientFailure
 from connectors.kit.ticket_attempt import TicketAttempt, TicketReport
@@ -28,83 +22,16 @@ from connectors.registry import CONNECTORS
 from connectors.servicenow.authentication import Authentication
 from connectors.servicenow.client import ServiceNowTickets
 from connectors.servicenow.files import ServiceNowFiles
-from connectors.servicenow.inbound import ServiceNowReceives
 from infra.fakes.jira.access import Access
 from infra.fakes.jira.app import FakeJira
 from infra.fakes.servicenow.app import FakeServiceNow
 from infra.fakes.store import Store as FakeStore
 from streams.domain.outputs import Intent
-from streams.domain.ticket_files import KEEPERS, FilesObserved, RemoteFile
+from streams.domain.ticket_files import KEEPERS, RemoteFile
 from streams.domain.tickets import TicketRequest
-from streams.runtime.object_storage import StorageUnavailable, UnknownObject
-from tests.connectors.examples import integration
-from tests.connectors.ticket_system import TOKEN, Linked, linked
+from tests.connectors.ticket_system import TOKEN, linked
+from tests.connectors.ticket_systems import CONTENT, MOST, Held, System
 from tests.fakes.clock import Clock
-
-MOST = 1_000_000
-CONTENT = b"\x00\r\n--x\r\n\xff" * 100
-
-
-@dataclass
-class Held:
-    """Object storage in memory, which may be away; the real one is behind it in the whole-way test."""
-
-    objects: dict[str, bytes] = field(default_factory=dict)
-    away: bool = False
-
-    async def put(self, tenant_id: str, content: bytes) -> str:
-        """Store."""
-        self._check(tenant_id)
-        digest = hashlib.sha256(content).hexdigest()
-        self.objects[digest] = content
-        return digest
-
-    async def get(self, tenant_id: str, sha256: str) -> bytes:
-        """Read."""
-        self._check(tenant_id)
-        if sha256 not in self.objects:
-            raise UnknownObject(sha256)
-        return self.objects[sha256]
-
-    def _check(self, tenant_id: str) -> None:
-        assert tenant_id == "acme"
-        if self.away:
-            raise StorageUnavailable("away")
-
-
-@dataclass(frozen=True)
-class System:
-    """A ticket system with one ticket, and files kept in memory on our side."""
-
-    name: str
-    linked: Linked
-    files: Files
-    held: Held
-    ticket: str
-    by_hand: Callable[[str, bytes], str]
-    take_away: Callable[[str], None]
-
-    async def attempt(self, action: str, **about: str) -> Any:
-        """One attempt at an intent about files."""
-        intent = Intent("i1", "inc", self.name, "int_1", action, self.ticket, "i1", "e1", 1, payload=about)
-        store = Store(self.held, MOST)  # type: ignore[arg-type]  # the same two methods
-        return await FileAttempt(self.files, self.linked.http, self.linked.link, intent, store).make()
-
-    async def upload(self, name: str = "größe 1.bin", content: bytes = CONTENT, **more: str) -> Any:
-        """An attempt at uploading."""
-        digest = await self.held.put("acme", content)
-        about = {"file_name": name, "media_type": "image/png", "size": str(len(content)), "sha256": digest}
-        return await self.attempt("ticket_attach", **{"attachment_id": "a1", **about, **more})
-
-    async def there(self) -> list[TicketFile]:
-        """The files of the ticket."""
-        found = await self.files.list_files(self.linked.http, self.linked.link, self.ticket)
-        assert isinstance(found, list)
-        return found
-
-    def counted(self, call: str) -> int:
-        """How often a call was made."""
-        return int(self.linked.effects()["calls"].get(call, 0))
 
 
 @pytest.fixture
@@ -382,13 +309,6 @@ async def test_an_address_that_cannot_be_put_there_leaves_the_ticket_linked(jira
     assert isinstance(await attempt.make(), TransientFailure)
 
 
-@pytest.mark.parametrize("given", ["status.example/{key}", "https://status.example/", "javascript:{key}"])
-def test_addresses_of_incidents_that_are_refused(given: str) -> None:
-    with pytest.raises(ValidationError):
-        DispatcherSettings(permalink=given)
-    assert DispatcherSettings(permalink="https://status.example/{id}").permalink
-
-
 async def test_polls_see_new_files(servicenow: System, jira: System, clock: Clock) -> None:
     clock.now += 10
     since = Cursor(int(clock.now) * 1000)
@@ -414,51 +334,3 @@ async def test_polls_see_new_files(servicenow: System, jira: System, clock: Cloc
     page = await servicenow.linked.tickets.list_changed(servicenow.linked.http, off, since, 100)
     assert isinstance(page, Page)
     assert list(page.files) == []
-
-
-def parsed(name: str, document: Any) -> list[Any]:
-    import orjson
-
-    receives: Any = {"servicenow": ServiceNowReceives(), "jira": JiraReceives()}[name]
-    return list(receives.parse(integration(name), Delivery(orjson.dumps(document), {}), document))
-
-
-def test_webhooks_tell_which_files_there_are() -> None:
-    import orjson
-
-    [(first, seen)] = parsed(
-        "servicenow", {"event": "incident.attachment", "sys_id": "s1", "attachments": ["b", "a"], "at": "17"}
-    )
-    assert isinstance(seen, FilesObserved)
-    assert (seen.external_id, seen.file_ids, seen.complete, seen.origin) == ("s1", ("a", "b"), True, "webhook")
-    assert parsed("servicenow", orjson.loads(seen.raw)) == [(first, seen)]
-    later = {"event": "incident.attachment", "sys_id": "s1", "attachments": ["a", "b"], "at": "18"}
-    assert parsed("servicenow", later)[0][0].id != first.id, "a state that came again is told again"
-    issue = {"id": "10001", "key": "OPS-1", "fields": {"summary": "x", "attachment": [{"id": "7", "filename": "a"}]}}
-    told = parsed("jira", {"webhookEvent": "jira:issue_updated", "issue": issue})
-    [(_, ticket), (envelope, files)] = told
-    assert ticket.fields == {"summary": "x"}
-    assert (files.external_id, files.file_ids, files.complete) == ("10001", ("7",), True)
-    for one in told:
-        assert parsed("jira", orjson.loads(one[1].raw)) == [one]
-    del issue["fields"]["attachment"]  # type: ignore[attr-defined]
-    assert len(parsed("jira", {"webhookEvent": "jira:issue_updated", "issue": issue})) == 1
-    assert envelope.id
-
-
-@pytest.mark.parametrize(
-    "junk", [None, 1, "x", [1, None, "y"], [{"id": None}], [{"id": 5, "size": "many", "author": 3}], [{"size": True}]]
-)
-def test_junk_in_the_place_of_files_is_no_accident(junk: Any) -> None:
-    issue = {"id": "10001", "fields": {"attachment": junk}}
-    assert parsed("jira", {"webhookEvent": "jira:issue_updated", "issue": issue})
-    assert parsed("jira", {"webhookEvent": "issue_attachments", "issue": issue})
-    assert parsed("servicenow", {"event": "incident.attachment", "sys_id": "s1", "attachments": junk})
-    assert all(one.size == 0 for one in files_of(junk))
-
-
-def test_only_a_sha256_counts_as_a_digest() -> None:
-    digest = hashlib.sha256(os.urandom(3)).hexdigest()
-    assert digest_of(digest.upper()) == digest
-    assert digest_of(digest[:32]) == ""
-    assert digest_of("z" * 64) == ""

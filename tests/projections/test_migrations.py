@@ -16,7 +16,7 @@ from streams.runtime.settings import DatabaseSettings
 
 pytestmark = pytest.mark.stack
 
-REVISIONS = ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008"]
+REVISIONS = ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009"]
 
 
 def test_every_migration_goes_up_down_up(empty_database: DatabaseSettings) -> None:
@@ -54,7 +54,7 @@ def test_two_migrators_take_turns(empty_database: DatabaseSettings) -> None:
 
 
 def test_check_names_both_versions(empty_database: DatabaseSettings) -> None:
-    with pytest.raises(migrate.SchemaMismatch, match=r"has schema none, this version needs 0008"):
+    with pytest.raises(migrate.SchemaMismatch, match=r"has schema none, this version needs 0009"):
         migrate.check(empty_database)
 
 
