@@ -33,7 +33,7 @@ from infra.torture.tenants import Tenant
 from projections.connections import connect
 from streams.runtime.log_reader import LogReader
 
-TENANTS, MOST = 2, 100_000
+TENANTS, MOST, PAGE = 2, 100_000, 100
 KINDS = tuple(kind for kind in EVERYTHING if kind != "archiver")
 _BEHIND = """
 SELECT coalesce(min(next_offset), 0) FROM ops.projection_checkpoints
@@ -74,7 +74,7 @@ async def _read(there: World, tenant: Tenant, noticed: Noticed) -> None:
     while not noticed.ended:
         name = known[len(noticed.reads) % len(known)] if known else ""
         paths = [
-            "/api/v1/incidents?limit=50",
+            f"/api/v1/incidents?limit={PAGE}",
             *(f"/api/v1/incidents/{name}{part}" for part in ("", "/timeline") if name),
         ]
         for path in paths:
@@ -84,7 +84,7 @@ async def _read(there: World, tenant: Tenant, noticed: Noticed) -> None:
             noticed.statuses[f"read {answer.status}"] += 1
             if path.startswith("/api/v1/incidents?"):
                 listed = [one["id"] for one in orjson.loads(answer.body)["items"]]
-                noticed.lost += len(known) > len(listed) and len(listed) < 50  # noqa: PLR2004  a page
+                noticed.lost += len(set(known) - set(listed)) if len(listed) < PAGE else 0
                 known = listed
         await asyncio.sleep(0.02)
     connection.close()
@@ -138,8 +138,11 @@ def measure(there: World, events: int, rate: float) -> dict[str, object]:
         write(there.kafka, events, 40, len(reader.spans()))
         ends = {number: span.end for number, span in reader.spans().items()}
     with connect(there.database, "owner", name="bench", autocommit=True) as owner:
+        deadline = time.monotonic() + visible.PATIENCE_S
         for number, end in ends.items():
-            while (owner.execute(_BEHIND, [number]).fetchone() or (0,))[0] < end:
+            while (at := (owner.execute(_BEHIND, [number]).fetchone() or (0,))[0]) < end:
+                if time.monotonic() > deadline:
+                    raise SystemExit(f"partition {number} is projected to {at} of {end}")
                 time.sleep(1)
     report, seconds, noticed = asyncio.run(_under_load(there, rate))
     accepted = {id_ for ids in noticed.accepted.values() for id_ in ids}

@@ -267,19 +267,22 @@ class Projector:
         error = message.error()
         where = f"{message.topic()}[{message.partition()}]"
         if error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001  the client names its own codes so
-            self._out_of_range(message.topic(), message.partition())
+            self._out_of_range(message.topic(), message.partition(), message.offset())
             return
         if error.fatal():
             raise KafkaException(error)
         _LOG.warning("kafka.error", at=where, error=str(error))
 
-    def _out_of_range(self, topic: str, number: int) -> None:
-        """The log has not what the projections go on from: only read models that were not yet there may wait."""
+    def _out_of_range(self, topic: str, number: int, asked: int | None) -> None:
+        """The log has not what the projections go on from: only read models that were not yet there may wait.
+
+        The client may report the place ``asked`` for more than once, and after it was left.
+        """
         key = self._topics[topic], number
-        low, high = self._consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=_ASK_S)
         wanted = self._positions.get(key)
-        if wanted is None:
-            return  # it went away meanwhile
+        if wanted is None or (asked is not None and asked < wanted):
+            return  # it went away meanwhile, or goes on from a later place
+        low, high = self._consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=_ASK_S)
         if wanted >= low:
             raise LogBeginsLater(
                 f"{topic}[{number}] holds offsets {low} to {high}, the projections go on from {wanted}"

@@ -79,7 +79,7 @@ class Writer:
         if not stranded or not set(names) < set(READ_MODELS) - {_NEEDED}:
             raise LogBeginsLater(_explained(partition, begin, stranded))
         _LOG.error("projector.left_behind", reason=_explained(partition, begin, stranded))
-        self._left[partition] = stranded
+        self._left[partition] = [*self._left.get(partition, ()), *stranded]
         self._held[partition] = [one for one in self._held[partition] if one not in stranded]
         return min(checkpoint.next_offset for checkpoint in self._held[partition])
 

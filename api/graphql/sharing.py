@@ -26,9 +26,13 @@ class Shareable:
 class SharedExecution(StrawberryGraphQLCoreExecutionContext):
     """Executes an operation on a payload once for each different question."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.question = question(self.operation, self.variable_values.coerced)
+    question: object = None
+
+    def build_per_event_executor(self, payload: Any) -> Any:
+        """For one event of a subscription; what tells it apart is found out once, and copied with the rest."""
+        if self.question is None:
+            self.question = question(self.operation, self.variable_values.coerced)
+        return super().build_per_event_executor(payload)
 
     def execute_operation(self, serially: bool | None = None) -> Any:  # noqa: FBT001  as the library names it
         """The result for this event, perhaps that of another subscriber; an awaitable where fields need one."""

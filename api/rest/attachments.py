@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 from starlette.responses import Response
@@ -10,9 +12,10 @@ from starlette.responses import Response
 from api.attachments import attached_as_of, download, file_row_view, file_view, link_row_view, link_view, stored
 from api.auth import Unavailable
 from api.body import StrictRoute
+from api.commands import Submitted
 from api.dependencies import Parts, allowed
 from api.problems import Problem
-from api.rest.actions import Context, Writing
+from api.rest.actions import Writing
 from api.rest.incidents import After, AsOf, Limit, found, page
 from api.rest.models import LinkInput
 from api.rest.openapi import ERRORS, FILE, UPLOAD, WRITE_ANSWERS
@@ -22,6 +25,7 @@ from policy.decision import Action, Principal
 from streams.domain import attachment_commands as commands
 from streams.domain.attachments import attachment_id, refused_link
 
+T = TypeVar("T")
 router = APIRouter(route_class=StrictRoute, prefix="/api/v1/incidents/{incident_id}", tags=["attachments"])
 
 Reader = Annotated[Principal, Depends(allowed(Action.READ_ATTACHMENTS))]
@@ -36,18 +40,23 @@ async def attach(request: Request, writing: Writing, incident_id: str, file_name
     content_type = request.headers.get("content-type", "")
     command = await stored(writing.api, writing.principal, id_, file_name, content_type, await request.body())
     submitted = await writing.submit(command)
-    if submitted.outcome is None or not submitted.visible:
-        return accepted(submitted)
+    made = attachment_id(id_, submitted.command_id)
+    return await _as_read(submitted, partial(writing.api.reads.file, writing.principal.tenant_id, made), file_row_view)
+
+
+async def _as_read(
+    submitted: Submitted, read: Callable[[], Awaitable[T | None]], view: Callable[[T], dict[str, Any]]
+) -> Response:
+    """201 with what was made, as read; 202 while that has to wait."""
     try:
-        row = await writing.api.reads.file(writing.principal.tenant_id, attachment_id(id_, submitted.command_id))
+        found = await read() if submitted.outcome is not None and submitted.visible else None
     except Unavailable:
-        row = None
-    return _made(file_row_view(row), submitted.command_id) if row else accepted(submitted)
-
-
-def _made(view: dict[str, Any], command_id: str) -> Response:
-    location = {"Location": view["content"]} if view.get("content") else {}
-    return json_response({**view, "command_id": command_id}, 201, location)
+        found = None
+    if found is None:
+        return accepted(submitted)
+    shown = view(found)
+    location = {"Location": shown["content"]} if shown.get("content") else {}
+    return json_response({**shown, "command_id": submitted.command_id}, 201, location)
 
 
 @router.get("/attachments", summary="Files of an incident, the newest first", responses=ERRORS)
@@ -88,18 +97,10 @@ async def add_link(writing: Writing, incident_id: str, body: LinkInput) -> Respo
     if why := refused_link(body.url):
         raise Problem(422, "invalid-input", "The input is not valid", f"url: {why}")
     id_ = await writing.incident_id(incident_id)
-    return await _linked(writing, commands.AddLink(id_, body.url, writing.principal.actor, body.title))
-
-
-async def _linked(writing: Context, command: commands.AddLink) -> Response:
+    command = commands.AddLink(id_, body.url, writing.principal.actor, body.title)
     submitted = await writing.submit(command)
-    if submitted.outcome is None or not submitted.visible:
-        return accepted(submitted)
-    try:
-        row = await writing.api.reads.link(writing.principal.tenant_id, command.incident_id, command.url)
-    except Unavailable:
-        row = None
-    return _made(link_row_view(row), submitted.command_id) if row else accepted(submitted)
+    read = partial(writing.api.reads.link, writing.principal.tenant_id, id_, body.url)
+    return await _as_read(submitted, read, link_row_view)
 
 
 @router.get("/links", summary="Links of an incident, the newest first", responses=ERRORS)

@@ -21,7 +21,7 @@ from connectors.servicenow import polling, queries
 from connectors.servicenow.authentication import Authentication
 from connectors.servicenow.calls import Instance, gone
 from connectors.servicenow.config import ServiceNowConfig
-from connectors.servicenow.records import text
+from connectors.servicenow.records import text, whole_number
 
 _MOST = 1_000
 """Files of one record that are looked at."""
@@ -76,12 +76,11 @@ class ServiceNowFiles:
 
 def file_of(record: Mapping[str, Any]) -> TicketFile:
     """The file that a record of ``sys_attachment`` describes; its ``hash`` counts where it is a SHA-256."""
-    size = text(record.get("size_bytes"))
     return TicketFile(
         external_id=limits.identity(text(record.get("sys_id"))),
         file_name=text(record.get("file_name")),
         media_type=text(record.get("content_type")),
-        size=int(size) if size.isascii() and size.isdigit() and len(size) < 16 else 0,  # noqa: PLR2004
+        size=whole_number(record.get("size_bytes")) or 0,
         author=limits.text(record.get("sys_created_by")),
         sha256=digest_of(text(record.get("hash"))),
     )

@@ -14,7 +14,7 @@ from connectors.kit.ticket_messages import deleted_message, files_message, note_
 from connectors.kit.tickets import FilesSeen, Note
 from connectors.servicenow import signature
 from connectors.servicenow.config import ServiceNowConfig
-from connectors.servicenow.records import milliseconds, text, ticket_of
+from connectors.servicenow.records import milliseconds, text, ticket_of, whole_number
 
 _TICKET = frozenset({"incident.insert", "incident.update"})
 _DELETED, _NOTE, _FILES = "incident.delete", "incident.note", "incident.attachment"
@@ -52,10 +52,9 @@ class ServiceNowReceives:
 
 def _seen(external_id: str, body: dict[str, Any]) -> FilesSeen:
     """The files that the rule of ``sys_attachment`` tells: all of the record, and when it did."""
-    told, at = body.get("attachments"), text(body.get("at"))
+    told, at = body.get("attachments"), whole_number(body.get("at"))
     ids = [limits.identity(text(one)) for one in told] if isinstance(told, list) else []
-    when = int(at) if at.isascii() and at.isdigit() and len(at) < 16 else 0  # noqa: PLR2004  milliseconds
-    return FilesSeen(external_id, tuple(filter(None, ids)), complete=True, at=when)
+    return FilesSeen(external_id, tuple(filter(None, ids)), complete=True, at=at or 0)
 
 
 def _observed(integration: Integration, body: dict[str, Any], whole: bytes) -> Message:

@@ -47,10 +47,16 @@ def text(value: Any) -> str:
     return value if isinstance(value, str) else limits.text(value)
 
 
+def whole_number(value: Any, digits: int = 15) -> int | None:
+    """A value in ASCII digits, at most so many; None for any other."""
+    found = text(value)
+    return int(found) if found.isascii() and found.isdigit() and len(found) <= digits else None
+
+
 def version(record: Mapping[str, Any]) -> int:
     """The version of a record, 0 where it does not say."""
-    count = text(record.get("sys_mod_count"))
-    return int(count) + 1 if count.isascii() and count.isdigit() and len(count) < 10 else 0  # noqa: PLR2004
+    count = whole_number(record.get("sys_mod_count"), digits=9)
+    return 0 if count is None else count + 1
 
 
 def milliseconds(value: str) -> int:

@@ -27,7 +27,7 @@ async def tenant_session(pool: AsyncPool, tenant_id: str, *, write: bool = False
         raise ValueError("a session needs a tenant")
     async with pool.connection() as connection:
         async with AsyncClientCursor(connection) as cursor:
-            await cursor.execute(_begin(tenant_id, write))
+            await cursor.execute(_begin(tenant_id, write=write))
         try:
             yield connection
         except BaseException:
@@ -38,5 +38,5 @@ async def tenant_session(pool: AsyncPool, tenant_id: str, *, write: bool = False
 
 
 @lru_cache(maxsize=4096)
-def _begin(tenant_id: str, write: bool) -> bytes:  # noqa: FBT001  of this module alone
+def _begin(tenant_id: str, *, write: bool) -> bytes:
     return _BEGIN.format(_MODES[write], tenant_id).as_bytes(None)

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 from graphql import OperationDefinitionNode, parse
+from strawberry.types import get_object_definition
 
-from api.graphql.sharing import question
-from api.graphql.subscriptions import TimelineUpdate
+from api.graphql.sharing import Shareable, question
+from api.graphql.subscriptions import BoardUpdate, IncidentUpdate, TimelineUpdate
+from api.graphql.types import TimelineEvent
 from api.live.events import RecordedEvent
 from streams.domain.envelope import Envelope
 
@@ -44,3 +46,16 @@ def test_whatever_else_differs_tells_them_apart(one: object, other: object) -> N
 def test_an_event_has_one_update_for_all() -> None:
     event = RecordedEvent(Envelope("1", "/x", "t", "acme", tenantsequence=7), None, {})
     assert TimelineUpdate.of(event) is TimelineUpdate.of(event)
+
+
+def test_no_field_of_what_is_shared_asks_who_the_subscriber_is() -> None:
+    asked = {TimelineUpdate, TimelineEvent}
+    for kind in asked:
+        for field in get_object_definition(kind, strict=True).fields:
+            assert field.base_resolver is None, f"{kind.__name__}.{field.name} is worked out for each subscriber"
+
+
+def test_payloads_that_are_not_shareable_are_executed_for_each() -> None:
+    assert issubclass(TimelineUpdate, Shareable)
+    assert not issubclass(IncidentUpdate, Shareable)
+    assert not issubclass(BoardUpdate, Shareable)

@@ -13,6 +13,7 @@ import httpx
 import orjson
 import psycopg
 import pytest
+from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
@@ -171,25 +172,37 @@ def test_graphql_subscriptions_over_websocket_resume_with_their_cursor(running: 
             assert payload(socket, "timelineEventAdded")["event"]["type"] == "com.incidents.acknowledged.v1"
 
 
-def test_subscribers_share_answers_to_the_same_question_and_no_others(running: Running) -> None:
+def test_subscribers_share_answers_to_the_same_question_and_no_others(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executed: list[object] = []
+    execute = StrawberryGraphQLCoreExecutionContext.execute_operation
+
+    def counted(context: Any, *serially: Any) -> Any:
+        executed.append(getattr(context.root_value, "cursor", None))
+        return execute(context, *serially)
+
+    monkeypatch.setattr(StrawberryGraphQLCoreExecutionContext, "execute_operation", counted)
     document = """subscription ($after: String, $full: Boolean!) {
       timelineEventAdded(after: $after) { cursor event { type data @include(if: $full) } } }"""
     with running.client(tenant="sharing") as client:
         token = client.headers["authorization"].removeprefix("Bearer ")
         made = declare(client, "first")
-        asked = [(document, {"full": True, "after": "0"}), (document, {"full": True, "after": "1"})]
-        asked += [
-            (document, {"full": False, "after": "1"}),
-            (document.replace("cursor", "place: cursor"), {"full": True, "after": "1"}),
+        asked = [
+            (document, True),
+            (document, True),
+            (document, False),
+            (document.replace("cursor", "place: cursor"), True),
         ]
         with ExitStack() as held:
             sockets = [held.enter_context(socket_for(running, token)) for _ in asked]
-            for socket, (query, variables) in zip(sockets, asked, strict=True):
-                subscribe(socket, query, variables)
-            assert payload(sockets[0], "timelineEventAdded")["cursor"] == "1"
+            for socket, (query, full) in zip(sockets, asked, strict=True):
+                subscribe(socket, query, {"full": full, "after": "0"})
+                assert payload(socket, "timelineEventAdded")["event"], "from then on it is live"
             client.post(f"/api/v1/incidents/{made['id']}/notes", json={"text": "hello"})
             found = [payload(socket, "timelineEventAdded") for socket in sockets]
     assert found[0] == found[1]
+    assert executed.count("2") == 3, "three questions of four subscribers"
     assert (found[0]["cursor"], found[0]["event"]["data"]["text"]) == ("2", "hello")
     assert found[2] == {"cursor": "2", "event": {"type": "com.incidents.note_added.v1"}}
     assert found[3] == {"place": "2", "event": found[0]["event"]}

@@ -61,10 +61,12 @@ def many(tenant: str, partition: int, incidents: int) -> History:
 
 
 @contextmanager
-def projecting(kafka: KafkaSettings, database: DatabaseSettings) -> Iterator[Projector]:
+def projecting(
+    kafka: KafkaSettings, database: DatabaseSettings, kind: type[Projector] = Projector
+) -> Iterator[Projector]:
     """The projector on a thread; what it ends with is raised."""
     stop = threading.Event()
-    projector = Projector(kafka, database, stop)
+    projector = kind(kafka, database, stop)
     failed: list[BaseException] = []
 
     def run() -> None:
