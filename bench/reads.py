@@ -24,8 +24,8 @@ from projections.connections import connect
 
 SIZES = (10_000, 100_000, 1_000_000)
 CONNECTIONS = 2
-_NESTED = """query { incidents(first: 10, filter: {status: ["open"]}) { items { id title severity
-  timeline(first: 5) { items { type recordedAt } } } } }"""
+_NESTED = """query { incidents(first: 10, filter: {status: ["open"]}) { nodes { id title severity
+  timeline(first: 5) { nodes { type recordedAt } } } } }"""
 
 
 def measure(scale: Scale) -> Found:
