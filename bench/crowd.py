@@ -37,9 +37,10 @@ _TWO_BYTES = 126
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """What each subscriber got, how many streams the server ended, and the CPU seconds that watching took."""
+    """What each subscriber got and in how many messages, how many streams the server ended, and the CPU seconds."""
 
     arrivals: Sequence[Arrivals]
+    messages: int
     ended: int
     cpu_s: float
 
@@ -53,6 +54,7 @@ class Subscriber:
     raw: bytearray = field(default_factory=bytearray)
     marks: list[tuple[int, float]] = field(default_factory=list)
     walked: int = 0
+    messages: int = 0
 
     def take(self) -> bool:
         """Keep what has come; whether the stream goes on."""
@@ -77,6 +79,7 @@ class Subscriber:
         ends = [end for end, _ in self.marks]
         for end, data in self._sse() if self.kind == "sse" else self._websocket():
             if data is not None:
+                self.messages += 1
                 note(data, found, self.marks[bisect_left(ends, end)][1])
         return found
 
@@ -172,7 +175,8 @@ def _watch(port: int, tenant: Tenant, kinds: Sequence[Kind], parent: Connection)
         used = _cpu_s() - before
     for one in subscribers:
         one.socket.close()
-    parent.send(Watched([one.arrivals() for one in subscribers], ended, used))
+    arrivals = [one.arrivals() for one in subscribers]
+    parent.send(Watched(arrivals, sum(one.messages for one in subscribers), ended, used))
 
 
 def raise_limit() -> None:

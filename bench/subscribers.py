@@ -24,6 +24,7 @@ from infra.torture.tenants import Tenant
 IDLE = (1_000, 10_000)
 ACTIVE, RATE, SECONDS = 1_000, 50, 10
 GRACE_S = 5
+CONNECTIONS = 8
 AT_ONCE = 200
 
 
@@ -46,8 +47,8 @@ def measure(scale: Scale) -> Found:
             if count == IDLE[-1]:
                 found.figures["subscribers_10k_mb"] = resident
     with world(("worker", "projector", "api"), INCIDENTS_API_SUBSCRIBER_QUEUE="1024") as there:
-        for name, kinds in active(scale.of(ACTIVE)).items():
-            _active(there, found, kinds, name)
+        for seed, (name, kinds) in enumerate(active(scale.of(ACTIVE)).items()):
+            _active(there, found, kinds, name, seed)
     return found
 
 
@@ -88,23 +89,23 @@ async def _open(port: int, tenant: Tenant) -> asyncio.StreamWriter:
     return writer
 
 
-def _active(there: World, found: Found, kinds: Sequence[Kind], name: str) -> None:
-    """Alerts of one tenant to subscribers of these kinds, which watch until some seconds after the last was sent."""
+def _active(there: World, found: Found, kinds: Sequence[Kind], name: str, seed: int) -> None:
+    """Alerts of one tenant to subscribers of these kinds, until some seconds after the last was due."""
     tenant, port, count = there.tenants[0], there.api_ports[0], len(kinds)
     with watching(port, tenant, kinds) as over:
         before = there.cpu()
-        due = asyncio.run(_send(port, tenant))
-        time.sleep(GRACE_S)
+        due = asyncio.run(_send(port, tenant, seed))
         used = there.cpu()["api"] - before["api"]
         watched = over()
-    wanted = len(due) * count
+    wanted = RATE * SECONDS * count
     latencies = milliseconds([at - due[id_] for one in watched.arrivals for id_, at in one.items() if id_ in due])
     got = sum(len(one.keys() & due.keys()) for one in watched.arrivals)
     found.rows += [
         Row(
             f"{count:,} active subscribers ({name}), {RATE} alerts/s each: delivered",
             f"{got / wanted:.1%}",
-            f"{got:,} of {wanted:,} until {GRACE_S} s after the last was sent; {watched.ended} streams were cut off",
+            f"{got:,} of {wanted:,} in {watched.messages:,} messages, until {GRACE_S} s after the last was due; "
+            f"{watched.ended} streams were cut off",
             "all" if count >= ACTIVE else "",
         ),
         Row("their latency, p50 / p99 (ms)", f"{latencies['p50']} / {latencies['p99']}", f"worst {latencies['worst']}"),
@@ -120,15 +121,25 @@ def _active(there: World, found: Found, kinds: Sequence[Kind], name: str) -> Non
     }
 
 
-async def _send(port: int, tenant: Tenant) -> dict[str, float]:
-    """One alert every 20 ms; when each was due."""
-    connection = await Connection.open(port)
-    requests: Sequence[bytes] = list(payloads.fresh(tenant, RATE * SECONDS, seed=77))
+async def _send(port: int, tenant: Tenant, seed: int) -> dict[str, float]:
+    """Alerts at fixed times until the watch is over; when each of those was due that were accepted by then."""
+    requests = list(enumerate(payloads.fresh(tenant, RATE * SECONDS, seed=seed)))
+    connections = [await Connection.open(port) for _ in range(CONNECTIONS)]
     began, due = time.monotonic(), {}
-    for n, one in enumerate(requests):
-        at = began + n / RATE
-        await asyncio.sleep(max(0.0, at - time.monotonic()))
-        answer = await connection.send(one)
-        due.update(dict.fromkeys(orjson.loads(answer.body)["ids"], at))
-    connection.close()
+
+    async def send(connection: Connection, its: Sequence[tuple[int, bytes]]) -> None:
+        for n, one in its:
+            at = began + n / RATE
+            await asyncio.sleep(max(0.0, at - time.monotonic()))
+            answer = await connection.send(one)
+            due.update(dict.fromkeys(orjson.loads(answer.body)["ids"], at))
+
+    sending = [asyncio.create_task(send(one, requests[n::CONNECTIONS])) for n, one in enumerate(connections)]
+    await asyncio.sleep(SECONDS + GRACE_S)
+    for task, connection in zip(sending, connections, strict=True):
+        task.cancel()
+        connection.close()
+    for ended in await asyncio.gather(*sending, return_exceptions=True):
+        if isinstance(ended, Exception):
+            raise ended
     return due
