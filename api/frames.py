@@ -6,7 +6,7 @@ frame is neither masked nor, here, compressed (RFC 6455, section 5), so that it 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from starlette.websockets import WebSocket
@@ -42,27 +42,29 @@ class FramesProtocol(WebSocketsSansIOProtocol):
         self.transport.write(frames)
 
 
-async def send_texts(socket: WebSocket, messages: Iterable[Iterable[bytes]]) -> None:
-    """Send text messages, each given in parts, in one write where the server can.
+async def send_texts(socket: WebSocket, head: bytes, tails: Sequence[bytes]) -> None:
+    """Send text messages, each ``head`` and one of ``tails``, in one write where the server can.
 
     Raises ``WebSocketDisconnect`` when the client has left.
     """
     if EXTENSION in socket.scope.get("extensions", {}):
-        await socket.send({"type": "websocket.send", "frames": b"".join(framed(messages))})
+        await socket.send({"type": "websocket.send", "frames": framed(head, tails)})
     else:
-        for parts in messages:
-            await socket.send_text(b"".join(parts).decode())
+        for tail in tails:
+            await socket.send_text((head + tail).decode())
 
 
-def framed(messages: Iterable[Iterable[bytes]]) -> Iterable[bytes]:
-    """Text frames of a server, in parts (RFC 6455, section 5.2)."""
-    for parts in messages:
-        kept = tuple(parts)
-        length = sum(map(len, kept))
+def framed(head: bytes, tails: Sequence[bytes]) -> bytes:
+    """Text frames of a server, one for each of ``tails`` behind ``head`` (RFC 6455, section 5.2)."""
+    parts: list[bytes] = []
+    before = len(head)
+    for tail in tails:
+        length = before + len(tail)
         if length <= _SHORT:
-            yield bytes((_FINAL_TEXT, length))
+            begin = bytes((_FINAL_TEXT, length))
         elif length <= _MEDIUM:
-            yield bytes((_FINAL_TEXT, _TWO_BYTES, length >> 8, length & 0xFF))
+            begin = bytes((_FINAL_TEXT, _TWO_BYTES, length >> 8, length & 0xFF))
         else:
-            yield bytes((_FINAL_TEXT, _EIGHT_BYTES)) + length.to_bytes(8, "big")
-        yield from kept
+            begin = bytes((_FINAL_TEXT, _EIGHT_BYTES)) + length.to_bytes(8, "big")
+        parts += (begin, head, tail)
+    return b"".join(parts)

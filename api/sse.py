@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from api.auth import Authenticator, Unavailable
 from api.errors import database_unavailable
+from api.live.batch import Batch
 from api.live.events import RecordedEvent
 from api.live.fanout import TooManySubscribers
 from api.live.follow import Followed, Reset
@@ -37,10 +38,15 @@ def render(item: Followed | Reset) -> bytes:
         return b'event: reset\nid: %d\ndata: {"reason":"%b"}\n\n' % (item.cursor, item.reason.encode())
     if not item.events:
         return b": checkpoint\nid: %d\n\n" % item.cursor
-    chunks = [event.once(block) for event in item.events]
+    rendered = item.events.once(blocks, blocks)
     if item.cursor > item.events[-1].tenantsequence:
-        chunks.append(b": checkpoint\nid: %d\n\n" % item.cursor)
-    return b"".join(chunks)
+        rendered += b": checkpoint\nid: %d\n\n" % item.cursor
+    return rendered
+
+
+def blocks(events: Batch) -> bytes:
+    """Events as they are sent."""
+    return b"".join(event.once(block) for event in events)
 
 
 def block(event: RecordedEvent) -> bytes:

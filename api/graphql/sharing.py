@@ -30,9 +30,9 @@ class Answer:
     result: ExecutionResult
 
     @cached_property
-    def payload(self) -> bytes:
-        """The payload of a ``next`` message (graphql-transport-ws)."""
-        return orjson.dumps({"data": self.result.data})
+    def tail(self) -> bytes:
+        """A ``next`` message (graphql-transport-ws) from its payload on."""
+        return orjson.dumps({"data": self.result.data}) + b"}"
 
 
 class Shareable:
@@ -43,10 +43,26 @@ class Shareable:
         raise NotImplementedError
 
 
-class Feed:
-    """All payloads of one subscription, in bursts of what came together; ``failure`` is what ended it early."""
+class Burst:
+    """Payloads that came together, one object for all who get the same, with the answers to what was asked so far."""
 
-    def __init__(self, bursts: AsyncGenerator[Sequence[Shareable], None]) -> None:
+    def __init__(self, updates: Sequence[Shareable]) -> None:
+        self.updates = updates
+        self._tails: dict[object, list[bytes]] = {}
+
+    def tails(self, execution: SharedExecution) -> list[bytes]:
+        """The ``next`` messages from their payloads on; raises ``GraphQLError`` when an execution has an error."""
+        found = self._tails.get(execution.question)
+        if found is None:
+            found = [execution.answer(update).tail for update in self.updates]
+            self._tails[execution.question] = found
+        return found
+
+
+class Feed:
+    """All payloads of one subscription, in bursts; ``failure`` is what ended it early."""
+
+    def __init__(self, bursts: AsyncGenerator[Burst, None]) -> None:
         self.bursts = bursts
         self.failure: Problem | Unavailable | GraphQLError | None = None
 
@@ -58,11 +74,11 @@ class Answers:
         self._feed = feed
         self._execution = execution
 
-    async def payloads(self) -> AsyncGenerator[list[bytes], None]:
-        """The payloads of ``next`` messages, burst by burst; what ends the feed early is kept for its resolver."""
+    async def tails(self) -> AsyncGenerator[list[bytes], None]:
+        """The ``next`` messages from their payloads on; what ends the feed early is kept for its resolver."""
         try:
             async for burst in self._feed.bursts:
-                yield [self._execution.answer(update).payload for update in burst]
+                yield burst.tails(self._execution)
         except (Problem, Unavailable, GraphQLError) as error:
             self._feed.failure = error
 

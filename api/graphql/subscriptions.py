@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import field
 from typing import Annotated, Self, cast
@@ -11,8 +11,9 @@ from typing import Annotated, Self, cast
 import strawberry
 
 from api.graphql.context import Resolving
-from api.graphql.sharing import Answer, Feed, Shareable
+from api.graphql.sharing import Answer, Burst, Feed, Shareable
 from api.graphql.types import Board, Incident, TimelineEvent, board_of
+from api.live.batch import Batch
 from api.live.events import RecordedEvent
 from api.live.fanout import TooManySubscribers
 from api.live.follow import Followed, Reset, Selection
@@ -84,16 +85,18 @@ async def _follow(info: Resolving, selection: Selection, after: str | None) -> A
         return
 
 
-async def _timeline(
-    info: Resolving, selection: Selection, after: str | None
-) -> AsyncGenerator[Sequence[TimelineUpdate], None]:
-    """The updates of what is selected, those that came together in one burst."""
+async def _timeline(info: Resolving, selection: Selection, after: str | None) -> AsyncGenerator[Burst, None]:
+    """The ``TimelineUpdate`` of what is selected, those that came together in one burst."""
     async with aclosing(_follow(info, selection, after)) as stream:
         async for item in stream:
             if isinstance(item, Reset):
-                yield [TimelineUpdate(cursor=str(item.cursor), reset=True)]
+                yield Burst([TimelineUpdate(cursor=str(item.cursor), reset=True)])
             elif item.events:
-                yield [event.once(TimelineUpdate.of) for event in item.events]
+                yield item.events.once(Burst, _burst)
+
+
+def _burst(batch: Batch) -> Burst:
+    return Burst([event.once(TimelineUpdate.of) for event in batch])
 
 
 async def _selection(info: Resolving, reference: str | None, types: list[str] | None) -> tuple[Principal, Selection]:
@@ -147,8 +150,8 @@ class Subscription:
                     raise feed.failure
                 return
             async for burst in bursts:
-                for update in burst:
-                    yield update
+                for update in burst.updates:
+                    yield cast("TimelineUpdate", update)
 
     @strawberry.subscription(description="The board: now, and whenever it changed")
     async def board_updated(self, info: Resolving, after: Cursor = None) -> AsyncGenerator[BoardUpdate, None]:

@@ -32,9 +32,9 @@ class TransportHandler(BaseGraphQLTransportWSHandler[Context, None]):
     async def _send_all(self, operation_id: str, answers: Answers) -> None:
         socket = cast("ASGIWebSocketAdapter", self.websocket).ws
         head = b'{"id":%b,"type":"next","payload":' % orjson.dumps(operation_id)
-        async with aclosing(answers.payloads()) as bursts:
-            async for payloads in bursts:
+        async with aclosing(answers.tails()) as bursts:
+            async for tails in bursts:
                 try:
-                    await send_texts(socket, [(head, payload, b"}") for payload in payloads])
+                    await send_texts(socket, head, tails)
                 except WebSocketDisconnect as error:
                     raise WebSocketDisconnected from error

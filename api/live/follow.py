@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from api.auth import Unavailable
+from api.live.batch import Batch
 from api.live.events import RecordedEvent
 from api.live.fanout import Fanout
-from api.live.subscription import Batch, Subscription
+from api.live.subscription import Subscription
 
 _PAGE = 500
 _PATIENCE_S = 5.0
@@ -24,7 +25,7 @@ _PATIENCE_S = 5.0
 class Followed:
     """The events that came next and the cursor after them; none of them: a sign of life that carries the cursor."""
 
-    events: Sequence[RecordedEvent]
+    events: Batch
     cursor: int
 
 
@@ -131,12 +132,12 @@ class Follower:
         while after < until:
             events = await self._stored.after(selection, after, until, _PAGE)
             after = events[-1].tenantsequence if len(events) == _PAGE else until
-            yield Followed(events, after)
+            yield Followed(Batch(events), after)
 
     async def _live(
         self, selection: Selection, subscription: Subscription, cursor: int
     ) -> AsyncGenerator[Followed, None]:
-        yield Followed((), cursor)
+        yield Followed(Batch(), cursor)
         loop = asyncio.get_running_loop()
         due = loop.time() + self._heartbeat_s
         while True:
@@ -151,7 +152,9 @@ class Follower:
                 yield Followed(fresh, cursor)
 
     def _fresh(self, selection: Selection, events: Batch, cursor: int) -> Batch:
-        """What is selected behind the cursor: mostly the batch itself, which many subscribers share."""
-        if not selection.types and events and events[0].tenantsequence > cursor:
+        """What is selected behind the cursor; those with the same filter share it unless the cursor cuts into it."""
+        if events and events[0].tenantsequence <= cursor:
+            return Batch(e for e in events if e.tenantsequence > cursor and selection.holds(e))
+        if not selection.types:
             return events
-        return tuple(e for e in events if e.tenantsequence > cursor and selection.holds(e))
+        return events.once(selection, lambda batch: Batch(filter(selection.holds, batch)))

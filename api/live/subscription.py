@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
 from itertools import chain
 
+from api.live.batch import Batch
 from api.live.events import RecordedEvent
-
-Batch = Sequence[RecordedEvent]
-"""Events that were released together, ascending: the same object for every subscriber of a channel."""
 
 
 class SlowSubscriber(Exception):  # noqa: N818  a state of the subscriber, not a mistake of ours
@@ -33,7 +30,7 @@ class Channel:
 
     def hand_out(self) -> None:
         """Offer what is pending to every subscriber, as one batch."""
-        batch, self.pending = tuple(self.pending), []
+        batch, self.pending = Batch(self.pending), []
         for subscription in self.subscriptions:
             subscription.offer(batch)
 
@@ -91,7 +88,7 @@ class Subscription:
             raise Stopping
         if self._overflowed:
             raise SlowSubscriber
-        taken: Batch = self._batches[0] if len(self._batches) == 1 else tuple(chain.from_iterable(self._batches))
+        taken = self._batches[0] if len(self._batches) == 1 else Batch(chain.from_iterable(self._batches))
         self._batches.clear()
         self._count = 0
         return taken

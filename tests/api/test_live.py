@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.auth import Unavailable
+from api.live.batch import Batch
 from api.live.events import RecordedEvent
 from api.live.fanout import Fanout, SequenceGap, TooManySubscribers
 from api.live.follow import Followed, Follower, Reset, Selection
@@ -244,20 +245,20 @@ async def test_a_cursor_that_cannot_be_resumed_from_gets_a_reset(after: int, rea
         assert isinstance(first, Reset)
         assert first.cursor == 20
         assert reason in first.reason
-        assert await anext(stream) == Followed((), 20)
+        assert await anext(stream) == Followed(Batch(), 20)
 
 
 async def test_filtered_streams_carry_the_cursor_forward_and_leave_no_subscriber_behind() -> None:
     out = fanout(max_subscribers=1)
     follower = Follower(out, Store(), reading=reading(), replay_limit=10, heartbeat_s=0.05)
     async with aclosing(follower.follow(Selection("acme", types=frozenset({ACK})), None)) as stream:
-        assert await anext(stream) == Followed((), 0)
+        assert await anext(stream) == Followed(Batch(), 0)
         out.publish([event(1), event(2, type_=ACK), event(3)])
         acknowledged = await anext(stream)
         assert isinstance(acknowledged, Followed)
         assert [e.tenantsequence for e in acknowledged.events] == [2]
         out.publish([event(4)])
-        assert await anext(stream) == Followed((), 4)
+        assert await anext(stream) == Followed(Batch(), 4)
         out.stop()
         with pytest.raises(Stopping):
             await anext(stream)
