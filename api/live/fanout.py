@@ -16,8 +16,8 @@ from api.live.subscription import Channel, Subscription
 from streams.domain.errors import IncidentsError
 from streams.runtime import metrics
 
-_PAUSE_S = 0.0001
-"""For each subscriber who was woken: about three times what serving it costs."""
+_PAUSE_S = 0.0002
+"""For each subscriber who was woken: several times what serving it costs."""
 _LONGEST_PAUSE_S = 0.1
 
 
