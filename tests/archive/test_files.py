@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import fastavro
 import pytest
@@ -55,8 +56,9 @@ def test_a_file_of_another_partition_is_refused() -> None:
 
 
 def test_a_file_whose_writer_had_other_fields_is_read_by_its_own_schema() -> None:
-    fields = [{"name": "note", "type": "string"}, *reversed(files.SCHEMA["fields"])]
-    written = fastavro.parse_schema({**files.SCHEMA, "fields": fields})
+    ours: Any = files.SCHEMA
+    fields = [{"name": "note", "type": "string"}, *reversed(ours["fields"])]
+    written = fastavro.parse_schema({**ours, "fields": fields})
     buffer = io.BytesIO()
     about = {"incidents.format": "1", "incidents.topic": "incident-events", "incidents.partition": "3"}
     row = {"note": "x", "offset": 1, "timestamp": 2, "key": b"k", "value": b"v"}
