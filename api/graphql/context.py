@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from starlette.requests import HTTPConnection
+from starlette.websockets import WebSocket
 from strawberry.fastapi import BaseContext
 from strawberry.types import Info
 
@@ -23,6 +24,11 @@ class Context(BaseContext):
         """The request or WebSocket."""
         assert self.request is not None
         return cast("HTTPConnection", self.request)
+
+    @property
+    def is_socket(self) -> bool:
+        """Whether answers go to a WebSocket."""
+        return isinstance(self.connection, WebSocket)
 
     @property
     def api(self) -> Api:

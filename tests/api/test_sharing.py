@@ -45,7 +45,7 @@ def test_whatever_else_differs_tells_them_apart(one: object, other: object) -> N
 
 def test_an_event_has_one_update_for_all() -> None:
     event = RecordedEvent(Envelope("1", "/x", "t", "acme", tenantsequence=7), None, {})
-    assert TimelineUpdate.of(event) is TimelineUpdate.of(event)
+    assert event.once(TimelineUpdate.of) is event.once(TimelineUpdate.of)
 
 
 def test_no_field_of_what_is_shared_asks_who_the_subscriber_is() -> None:
