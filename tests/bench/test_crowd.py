@@ -47,29 +47,28 @@ def cut(stream: bytes, cuts: list[int]) -> list[bytes]:
     return [stream[begin:end] for begin, end in pairwise(places)]
 
 
+def all_are_found(kind: Kind, pieces: list[bytes]) -> None:
+    """Both alerts of four messages, the last of them with the last piece."""
+    subscriber = read(kind, pieces)
+    found = subscriber.arrivals()
+    assert set(found) == {f"{letter}{number}" for letter in "ab" for number in range(4)}
+    assert found["b3"] == len(pieces) - 1
+    assert subscriber.messages == 4
+
+
 @given(st.lists(st.integers(0, 10_000), max_size=6))
 def test_every_alert_of_an_sse_stream_counts_when_its_chunk_was_complete(cuts: list[int]) -> None:
     body = b"".join(blocks(number) for number in range(4))
     half = len(body) // 2 + 7  # a chunk ends within an event
     stream = b"".join(b"%x\r\n%b\r\n" % (len(one), one) for one in (body[:half], body[half:]))
-    pieces = cut(stream, cuts)
-    subscriber = read("sse", pieces)
-    found = subscriber.arrivals()
-    assert set(found) == {f"{letter}{number}" for letter in "ab" for number in range(4)}
-    assert found["b3"] == len(pieces) - 1
-    assert subscriber.messages == 4
+    all_are_found("sse", cut(stream, cuts))
 
 
 @given(st.lists(st.integers(0, 10_000), max_size=6))
 def test_every_alert_of_a_websocket_counts_when_its_frame_was_complete(cuts: list[int]) -> None:
     ack = b'{"type":"complete","id":"0"}'
     stream = framed(b"", [ack, *(update(number) for number in range(4))])
-    pieces = cut(stream, cuts)
-    subscriber = read("websocket", pieces)
-    found = subscriber.arrivals()
-    assert set(found) == {f"{letter}{number}" for letter in "ab" for number in range(4)}
-    assert found["b3"] == len(pieces) - 1
-    assert subscriber.messages == 4
+    all_are_found("websocket", cut(stream, cuts))
 
 
 def test_what_is_not_complete_does_not_count() -> None:
