@@ -113,7 +113,7 @@ async def running(settings: ApiSettings, backends: Backends, decision_point: Dec
         live = LivePath(backends.kafka, fanout, reads.checkpoints, held_events=settings.held_events)
         live.start()
         held.push_async_callback(live.stop)
-        changes = {CHECKPOINTS: live.checkpoints.ask, CHANNEL: authenticator.refresh}
+        changes = {CHECKPOINTS: live.checkpoints.told, CHANNEL: lambda _: authenticator.refresh()}
         listening = asyncio.create_task(
             Notifications(_listener(backends.database), changes).run(), name="notifications"
         )

@@ -11,6 +11,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.dependencies import Api
+from api.frames import FramesProtocol
 from api.settings import ApiSettings
 
 _ANSWER_S = 1.0
@@ -63,7 +64,7 @@ def server(app: FastAPI, settings: ApiSettings) -> Server:
             port=settings.port,
             loop="uvloop",
             http="httptools",
-            ws="websockets-sansio",
+            ws=FramesProtocol,
             ws_max_size=settings.max_body_bytes,
             ws_per_message_deflate=False,  # for each message a tenth of its cost, for each client a window in memory
             ws_ping_interval=settings.heartbeat_s,

@@ -10,14 +10,18 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
+import orjson
 import structlog
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from api.auth import Authenticator, Unavailable
+from api.auth import Authenticator, Unavailable, credential
 from api.errors import database_unavailable
-from api.live.fanout import SlowSubscriber, Stopping, TooManySubscribers
+from api.live.batch import Batch
+from api.live.events import RecordedEvent
+from api.live.fanout import TooManySubscribers
 from api.live.follow import Followed, Reset
+from api.live.subscription import SlowSubscriber, Stopping
 from api.problems import Problem
 from streams.runtime import metrics
 
@@ -34,10 +38,24 @@ def render(item: Followed | Reset) -> bytes:
         return b'event: reset\nid: %d\ndata: {"reason":"%b"}\n\n' % (item.cursor, item.reason.encode())
     if not item.events:
         return b": checkpoint\nid: %d\n\n" % item.cursor
-    chunks = [b"event: %b\nid: %d\ndata: %b\n\n" % (e.type.encode(), e.tenantsequence, e.json) for e in item.events]
+    rendered = item.events.once(blocks, blocks)
     if item.cursor > item.events[-1].tenantsequence:
-        chunks.append(b": checkpoint\nid: %d\n\n" % item.cursor)
-    return b"".join(chunks)
+        rendered += b": checkpoint\nid: %d\n\n" % item.cursor
+    return rendered
+
+
+def blocks(events: Batch) -> bytes:
+    """Events as they are sent."""
+    return b"".join(event.once(block) for event in events)
+
+
+def block(event: RecordedEvent) -> bytes:
+    """An event as it is sent."""
+    return b"event: %b\nid: %d\ndata: %b\n\n" % (
+        event.type.encode(),
+        event.tenantsequence,
+        orjson.dumps(event.document),
+    )
 
 
 class EventStream(Response):
@@ -50,7 +68,7 @@ class EventStream(Response):
     ) -> None:
         self._stream = stream
         self._authenticator = authenticator
-        self._authorization = authorization
+        self._credential = credential(authorization)
         self._send_timeout_s = send_timeout_s
         self.status_code = 200
         self.background = None
@@ -82,7 +100,7 @@ class EventStream(Response):
         try:
             await self._send(send, opening)
             async for item in stream:
-                await self._authenticator.authenticate(self._authorization)
+                await self._authenticator.check(self._credential)
                 await self._send(send, render(item))
         except (SlowSubscriber, TimeoutError):
             metrics.API_SLOW_SUBSCRIBERS.inc()

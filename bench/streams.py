@@ -16,7 +16,7 @@ from infra.torture.tenants import Tenant
 Arrivals = dict[str, float]
 """Signal ids to the monotonic time at which a subscriber had them."""
 
-_QUERY = "subscription ($after: String) { timelineEventAdded(after: $after) { cursor event { type data } } }"
+QUERY = "subscription ($after: String) { timelineEventAdded(after: $after) { cursor event { type data } } }"
 _CUT_OFF = "slow-subscriber"
 _LIMIT = 16 * 2**20
 
@@ -29,7 +29,7 @@ async def sse(port: int, tenant: Tenant, arrivals: Arrivals) -> None:
             last = id_
             document = orjson.loads(data)
             if isinstance(document, dict) and isinstance(document.get("data"), dict):
-                note(document["data"], arrivals)
+                note(document["data"], arrivals, time.monotonic())
 
 
 async def events(port: int, tenant: Tenant, last: bytes = b"") -> AsyncIterator[tuple[bytes, bytes]]:
@@ -72,7 +72,7 @@ async def _subscribed(socket: ClientConnection, tenant: Tenant, after: str | Non
     token = {"Authorization": f"Bearer {tenant.viewer_token}"}
     await socket.send(orjson.dumps({"type": "connection_init", "payload": token}).decode())
     await socket.recv()
-    payload = {"query": _QUERY, "variables": {"after": after}}
+    payload = {"query": QUERY, "variables": {"after": after}}
     await socket.send(orjson.dumps({"id": "1", "type": "subscribe", "payload": payload}).decode())
     async for message in socket:
         document = orjson.loads(message)
@@ -82,7 +82,7 @@ async def _subscribed(socket: ClientConnection, tenant: Tenant, after: str | Non
             update = document["payload"]["data"]["timelineEventAdded"]
             after = update["cursor"]
             if update["event"] is not None:
-                note(update["event"]["data"], arrivals)
+                note(update["event"]["data"], arrivals, time.monotonic())
         elif _CUT_OFF.encode() in orjson.dumps(document):
             break
         elif document["type"] in {"next", "error"}:
@@ -90,9 +90,8 @@ async def _subscribed(socket: ClientConnection, tenant: Tenant, after: str | Non
     return after
 
 
-def note(data: dict[str, object], arrivals: Arrivals) -> None:
-    """Note the alerts of an event's data."""
-    now = time.monotonic()
+def note(data: dict[str, object], arrivals: Arrivals, now: float) -> None:
+    """Note the alerts of an event's data, which came ``now`` (monotonic seconds)."""
     alerts = data.get("alerts")
     for alert in alerts if isinstance(alerts, list) else ():
         arrivals.setdefault(alert["id"], now)

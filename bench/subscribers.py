@@ -1,40 +1,38 @@
 """Many subscribers on one API process: what an idle one costs, and how active ones are served.
 
 Idle: 1,000 and 10,000 SSE streams of tenants in which nothing happens. Active: 1,000 streams, half SSE and half
-WebSocket, of one tenant with 50 events a second, so that the process delivers 50,000 a second if it can. All active
-subscribers are one process here, which parses what it gets: on two cores it may be what is too slow.
+WebSocket, of one tenant with 50 events a second, so that the process delivers 50,000 a second if it can; and half as
+many of each kind alone. All of them are one process here (``crowd``), whose CPU is told beside that of the API.
 """
 
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
-import resource
 import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 
 import orjson
 
 from bench import cpu, payloads
+from bench.crowd import Kind, raise_limit, watching
 from bench.figures import milliseconds
 from bench.http import Connection, request
 from bench.part import Found, Row, Scale, load_average
-from bench.streams import Arrivals, graphql, sse
 from bench.world import World, world
 from infra.torture.tenants import Tenant
 
 IDLE = (1_000, 10_000)
 ACTIVE, RATE, SECONDS = 1_000, 50, 10
+GRACE_S = 5
+CONNECTIONS = 8
 AT_ONCE = 200
-_FILES = 20_000
 
 
 def measure(scale: Scale) -> Found:
     """Idle ones first, on a process that has served nobody else."""
     found = Found()
     raise_limit()
-    with world(("worker", "projector", "api"), INCIDENTS_API_SUBSCRIBER_QUEUE="1024") as there:
+    with world(("worker", "projector", "api")) as there:
         before = _api_mb(there)
         for count in [scale.of(one) for one in IDLE]:
             seconds, resident = asyncio.run(_idle(there, count))
@@ -48,16 +46,17 @@ def measure(scale: Scale) -> Found:
             )
             if count == IDLE[-1]:
                 found.figures["subscribers_10k_mb"] = resident
-    with world(("worker", "projector", "api"), INCIDENTS_API_SUBSCRIBER_QUEUE="1024") as there:
-        _active(there, found, scale.of(ACTIVE))
+    with world(("worker", "projector", "api")) as there:
+        for seed, (name, kinds) in enumerate(active(scale.of(ACTIVE)).items()):
+            _active(there, found, kinds, name, seed)
     return found
 
 
-def raise_limit() -> None:
-    """As many open files as this process may have: a connection is one."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+def active(count: int) -> dict[str, list[Kind]]:
+    """Half as many of each kind alone, for what each costs, and both together."""
+    halves: dict[str, list[Kind]] = {"SSE": ["sse"] * (count // 2), "WebSocket": ["websocket"] * (count // 2)}
+    both = [one for pair in zip(*halves.values(), strict=True) for one in pair]
+    return halves | {"half SSE, half WebSocket": both}
 
 
 def _api_mb(there: World) -> int:
@@ -90,63 +89,57 @@ async def _open(port: int, tenant: Tenant) -> asyncio.StreamWriter:
     return writer
 
 
-def _active(there: World, found: Found, count: int) -> None:
-    context = multiprocessing.get_context("spawn")
-    tenant, port = there.tenants[0], there.api_ports[0]
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
-        following = pool.submit(follow, port, tenant, count, SECONDS + 25)
-        time.sleep(15)
+def _active(there: World, found: Found, kinds: Sequence[Kind], name: str, seed: int) -> None:
+    """Alerts of one tenant to subscribers of these kinds, until some seconds after the last was due."""
+    tenant, port, count = there.tenants[0], there.api_ports[0], len(kinds)
+    with watching(port, tenant, kinds) as over:
         before = there.cpu()
-        due = asyncio.run(_send(port, tenant))
-        arrived, ended = following.result()
+        due = asyncio.run(_send(port, tenant, seed))
         used = there.cpu()["api"] - before["api"]
-    wanted = len(due) * count
-    latencies = milliseconds([at - due[id_] for one in arrived for id_, at in one.items() if id_ in due])
-    got = sum(len(one.keys() & due.keys()) for one in arrived)
+        watched = over()
+    wanted = RATE * SECONDS * count
+    latencies = milliseconds([at - due[id_] for one in watched.arrivals for id_, at in one.items() if id_ in due])
+    got = sum(len(one.keys() & due.keys()) for one in watched.arrivals)
     found.rows += [
         Row(
-            f"{count:,} active subscribers, {RATE} alerts/s each: delivered",
+            f"{count:,} active subscribers ({name}), {RATE} alerts/s each: delivered",
             f"{got / wanted:.1%}",
-            f"{got:,} of {wanted:,} before the watch ended; {ended} streams failed",
-            "all",
+            f"{got:,} of {wanted:,} in {watched.messages:,} messages, until {GRACE_S} s after the last was due; "
+            f"{watched.ended} streams were cut off",
+            "all" if count >= ACTIVE else "",
         ),
         Row("their latency, p50 / p99 (ms)", f"{latencies['p50']} / {latencies['p99']}", f"worst {latencies['worst']}"),
+        Row(
+            "CPU of the API for a delivery (µs)",
+            f"{used / max(1, got) * 1e6:.1f}",
+            f"{watched.cpu_s / max(1, got) * 1e6:.1f} of the subscribers' process",
+        ),
     ]
-    found.details["active"] = latencies | {
+    found.details[name] = latencies | {
         "api_cpu_us_per_delivery": round(used / max(1, got) * 1e6, 1),
         "load_average": load_average(),
     }
 
 
-def follow(port: int, tenant: Tenant, count: int, seconds: float) -> tuple[list[Arrivals], int]:
-    """In a process of its own: what each subscriber got, and how many streams ended before their time."""
-    raise_limit()
-    return asyncio.run(_follow(port, tenant, count, seconds))
-
-
-async def _follow(port: int, tenant: Tenant, count: int, seconds: float) -> tuple[list[Arrivals], int]:
-    arrived: list[Arrivals] = [{} for _ in range(count)]
-    tasks = []
-    for n, one in enumerate(arrived):
-        tasks.append(asyncio.create_task((sse if n % 2 else graphql)(port, tenant, one)))
-        if n % 50 == 0:
-            await asyncio.sleep(0.1)
-    done, _ = await asyncio.wait(tasks, timeout=seconds)
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    return arrived, len(done)
-
-
-async def _send(port: int, tenant: Tenant) -> dict[str, float]:
-    """One alert every 20 ms; when each was due."""
-    connection = await Connection.open(port)
-    requests: Sequence[bytes] = list(payloads.fresh(tenant, RATE * SECONDS, seed=77))
+async def _send(port: int, tenant: Tenant, seed: int) -> dict[str, float]:
+    """Alerts at fixed times until the watch is over; when each of those was due that were accepted by then."""
+    requests = list(enumerate(payloads.fresh(tenant, RATE * SECONDS, seed=seed)))
+    connections = [await Connection.open(port) for _ in range(CONNECTIONS)]
     began, due = time.monotonic(), {}
-    for n, one in enumerate(requests):
-        at = began + n / RATE
-        await asyncio.sleep(max(0.0, at - time.monotonic()))
-        answer = await connection.send(one)
-        due.update(dict.fromkeys(orjson.loads(answer.body)["ids"], at))
-    connection.close()
+
+    async def send(connection: Connection, its: Sequence[tuple[int, bytes]]) -> None:
+        for n, one in its:
+            at = began + n / RATE
+            await asyncio.sleep(max(0.0, at - time.monotonic()))
+            answer = await connection.send(one)
+            due.update(dict.fromkeys(orjson.loads(answer.body)["ids"], at))
+
+    sending = [asyncio.create_task(send(one, requests[n::CONNECTIONS])) for n, one in enumerate(connections)]
+    await asyncio.sleep(SECONDS + GRACE_S)
+    for task, connection in zip(sending, connections, strict=True):
+        task.cancel()
+        connection.close()
+    for ended in await asyncio.gather(*sending, return_exceptions=True):
+        if isinstance(ended, Exception):
+            raise ended
     return due

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple, Self
 
 import orjson
 from psycopg import sql
@@ -14,7 +15,7 @@ from streams.domain.catalogue import Topic
 from streams.domain.errors import IncidentsError
 
 CHANNEL = "incidents_checkpoints"
-"""Notified with a JSON object (topic, partition, next_offset) as the rows up to there become visible."""
+"""Notified with a ``Progress`` as the rows up to there become visible, or with ``{}``: look where everything stands."""
 
 _CLAIM = """
 INSERT INTO ops.projection_checkpoints AS c (projection, generation, topic, partition, next_offset, epoch)
@@ -55,6 +56,27 @@ SELECT partition, min(next_offset)
 FROM ops.projection_checkpoints c LEFT JOIN ops.projection_active a USING (projection)
 WHERE topic = %s AND c.generation = coalesce(a.generation, c.generation) GROUP BY partition
 """
+
+
+class Progress(NamedTuple):
+    """What a transaction of a projector made visible: the rows of these projections up to an offset of a partition."""
+
+    topic: str
+    partition: int
+    next_offset: int
+    projections: Sequence[str]
+
+    def payload(self) -> str:
+        """As it is notified."""
+        return orjson.dumps(self._asdict()).decode()
+
+    @classmethod
+    def of(cls, payload: str) -> Self | None:
+        """What a notification says; ``None`` for one that says nothing, or was sent by an earlier version."""
+        try:
+            return cls(**orjson.loads(payload))
+        except (orjson.JSONDecodeError, TypeError):
+            return None
 
 
 class Fenced(IncidentsError):  # noqa: N818  says what happened, as the other errors do
@@ -137,13 +159,16 @@ def claim(
 def advance(connection: Connection, moves: Mapping[Checkpoint, int]) -> None:
     """Move each checkpoint to its new offset in the open transaction and say so to listeners once it commits.
 
-    Raises ``Fenced`` when a checkpoint is no longer where its holder left it.
+    Raises ``Fenced`` when a checkpoint is no longer where its holder left it. Whoever is not fenced holds the
+    generations that readers see: a swap raises the epochs of those that it replaces.
     """
-    heads: dict[tuple[str, int], int] = {}
+    heads: dict[tuple[str, int], dict[str, int]] = {}
     for checkpoint, offset in moves.items():
-        head = checkpoint.topic, checkpoint.partition
-        heads[head] = min(offset, heads.get(head, offset))
-    payloads = [orjson.dumps({"topic": t, "partition": p, "next_offset": o}).decode() for (t, p), o in heads.items()]
+        heads.setdefault((checkpoint.topic, checkpoint.partition), {})[checkpoint.projection] = offset
+    payloads = [
+        Progress(topic, partition, min(moved.values()), sorted(moved)).payload()
+        for (topic, partition), moved in heads.items()
+    ]
     row = connection.execute(_ADVANCE_AND_SAY, [*_columns(moves), CHANNEL, payloads]).fetchone()
     _require_all(moves, row[0] if row else 0)
 

@@ -17,6 +17,7 @@ from strawberry.types.unset import UNSET
 from api.body import parse_json
 from api.graphql.context import Context
 from api.graphql.schema import schema
+from api.graphql.transport import TransportHandler
 from api.problems import Problem
 
 _INIT_TIMEOUT = timedelta(seconds=10)
@@ -24,6 +25,8 @@ _INIT_TIMEOUT = timedelta(seconds=10)
 
 class Router(GraphQLRouter[Context, None]):
     """Strawberry's router, with strict JSON, problems for what is refused before execution, and tokens first."""
+
+    graphql_transport_ws_handler_class = TransportHandler
 
     def decode_json(self, data: str | bytes) -> object:
         """JSON as strict as everywhere else; raises ``JSONDecodeError``, which both transports answer."""

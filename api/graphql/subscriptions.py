@@ -6,16 +6,18 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import field
-from typing import Annotated, Any, Self
+from typing import Annotated, Self, cast
 
 import strawberry
 
 from api.graphql.context import Resolving
-from api.graphql.sharing import Shareable
+from api.graphql.sharing import Answer, Burst, Feed, Shareable
 from api.graphql.types import Board, Incident, TimelineEvent, board_of
+from api.live.batch import Batch
 from api.live.events import RecordedEvent
-from api.live.fanout import SlowSubscriber, Stopping, TooManySubscribers
+from api.live.fanout import TooManySubscribers
 from api.live.follow import Followed, Reset, Selection
+from api.live.subscription import SlowSubscriber, Stopping
 from api.problems import Problem
 from api.reads import sequence_of
 from api.rest.actions import resolve
@@ -43,16 +45,16 @@ class TimelineUpdate(Shareable):
     cursor: str
     reset: bool = False
     event: TimelineEvent | None = None
-    answered: strawberry.Private[dict[object, Any]] = field(default_factory=dict)
+    answered: strawberry.Private[dict[object, Answer]] = field(default_factory=dict)
 
-    def answers(self) -> dict[object, Any]:
+    def answers(self) -> dict[object, Answer]:
         """What was asked of this update so far."""
         return self.answered
 
     @classmethod
     def of(cls, event: RecordedEvent) -> Self:
-        """The update that says so: one for all subscribers."""
-        return event.once(lambda one: cls(cursor=str(one.tenantsequence), event=TimelineEvent.of(one)))
+        """The update that says so."""
+        return cls(cursor=str(event.tenantsequence), event=TimelineEvent.of(event))
 
 
 @strawberry.type(description="The board as it is now")
@@ -81,6 +83,20 @@ async def _follow(info: Resolving, selection: Selection, after: str | None) -> A
         raise Problem(503, "too-many-streams", "Too many streams") from error
     except Stopping:
         return
+
+
+async def _timeline(info: Resolving, selection: Selection, after: str | None) -> AsyncGenerator[Burst, None]:
+    """The ``TimelineUpdate`` of what is selected, those that came together in one burst."""
+    async with aclosing(_follow(info, selection, after)) as stream:
+        async for item in stream:
+            if isinstance(item, Reset):
+                yield Burst([TimelineUpdate(cursor=str(item.cursor), reset=True)])
+            elif item.events:
+                yield item.events.once(Burst, _burst)
+
+
+def _burst(batch: Batch) -> Burst:
+    return Burst([event.once(TimelineUpdate.of) for event in batch])
 
 
 async def _selection(info: Resolving, reference: str | None, types: list[str] | None) -> tuple[Principal, Selection]:
@@ -126,13 +142,16 @@ class Subscription:
     ) -> AsyncGenerator[TimelineUpdate, None]:
         """All events of the tenant, or of one incident, or of some types."""
         _, selection = await _selection(info, incident_id, types)
-        async with aclosing(_follow(info, selection, after)) as stream:
-            async for item in stream:
-                if isinstance(item, Reset):
-                    yield TimelineUpdate(cursor=str(item.cursor), reset=True)
-                    continue
-                for event in item.events:
-                    yield TimelineUpdate.of(event)
+        async with aclosing(_timeline(info, selection, after)) as bursts:
+            if info.context.is_socket:
+                feed = Feed(bursts)
+                yield cast("TimelineUpdate", feed)
+                if feed.failure is not None:
+                    raise feed.failure
+                return
+            async for burst in bursts:
+                for update in burst.updates:
+                    yield cast("TimelineUpdate", update)
 
     @strawberry.subscription(description="The board: now, and whenever it changed")
     async def board_updated(self, info: Resolving, after: Cursor = None) -> AsyncGenerator[BoardUpdate, None]:

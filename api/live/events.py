@@ -1,4 +1,4 @@
-"""One event of the record as clients see it: a CloudEvent in JSON, rendered once for all of them."""
+"""One event of the record as clients see it: a CloudEvent in JSON, each form of it made once for all of them."""
 
 from __future__ import annotations
 
@@ -17,16 +17,15 @@ T = TypeVar("T")
 
 
 class RecordedEvent:
-    """An event with its place in the tenant's order; data and JSON are made when first asked for, and kept."""
+    """An event with its place in the tenant's order; its data and what is made of it are kept once asked for."""
 
-    __slots__ = ("_data", "_json", "_made", "_raw", "envelope")
+    __slots__ = ("_data", "_made", "_raw", "envelope")
 
     def __init__(self, envelope: Envelope, raw: tuple[str, bytes] | None, data: Mapping[str, Any] | None) -> None:
         self.envelope = envelope
         self._raw = raw
         self._data = data
-        self._json: bytes | None = None
-        self._made: Any = None
+        self._made: dict[object, Any] | None = None
 
     @classmethod
     def from_record(cls, headers: Headers | None, value: bytes | None) -> RecordedEvent:
@@ -86,18 +85,13 @@ class RecordedEvent:
         }
 
     def once(self, make: Callable[[RecordedEvent], T]) -> T:
-        """What ``make`` returns, made for the first who asks and kept for all others: always ask for the same."""
+        """What ``make`` returns, made for the first who asks and kept for all others."""
         if self._made is None:
-            self._made = make(self)
-        made: T = self._made
-        return made
-
-    @property
-    def json(self) -> bytes:
-        """The document's bytes."""
-        if self._json is None:
-            self._json = orjson.dumps(self.document)
-        return self._json
+            self._made = {}
+        found: T | None = self._made.get(make)
+        if found is None:
+            found = self._made[make] = make(self)
+        return found
 
 
 def plain(data: Any) -> Any:

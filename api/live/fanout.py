@@ -1,83 +1,62 @@
-"""From one stream of released events to many subscribers, each with a bounded queue of its own."""
+"""From one stream of released events to many subscribers, in rounds.
+
+A delivery costs a wake-up and a write, however many events it carries. So subscribers get what was released in rounds:
+at once while they are few, and with a pause after each round that grows with the number of those whom it woke, so that
+many subscribers of a busy tenant get several events in one write and the loop has time for all else.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict, deque
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 
 from api.live.events import RecordedEvent
+from api.live.subscription import Channel, Subscription
 from streams.domain.errors import IncidentsError
 from streams.runtime import metrics
 
-
-class SlowSubscriber(Exception):  # noqa: N818  a state of the subscriber, not a mistake of ours
-    """The subscriber took its events too slowly: it is cut off and comes back with its cursor."""
-
-
-class Stopping(Exception):  # noqa: N818
-    """The process is going down: streams end, their clients resume at another replica."""
+_PAUSE_S = 0.0002
+"""For each subscriber who was woken: several times what serving it costs."""
+_LONGEST_PAUSE_S = 0.1
 
 
 class TooManySubscribers(Exception):  # noqa: N818
     """As many streams are open as may be."""
 
 
-class Subscription:
-    """The queue of one subscriber: events of a tenant, or of one incident of it."""
-
-    __slots__ = ("_events", "_limit", "_overflowed", "_stopping", "_wake", "incident_id", "tenant_id")
-
-    def __init__(self, tenant_id: str, incident_id: str, limit: int) -> None:
-        self.tenant_id = tenant_id
-        self.incident_id = incident_id
-        self._limit = limit
-        self._events: deque[RecordedEvent] = deque()
-        self._overflowed = False
-        self._stopping = False
-        self._wake = asyncio.Event()
-
-    def offer(self, event: RecordedEvent) -> None:
-        """Queue an event; a full queue is given up and says so at the next ``take``."""
-        if len(self._events) >= self._limit:
-            self._overflowed = True
-            self._events.clear()
-        if not self._overflowed:
-            self._events.append(event)
-        self._wake.set()
-
-    def stop(self) -> None:
-        """End the subscription at its next ``take``."""
-        self._stopping = True
-        self._wake.set()
-
-    async def take(self, timeout_s: float) -> list[RecordedEvent]:
-        """Everything that is queued; waits for the first, and gives nothing after ``timeout_s``.
-
-        Raises ``SlowSubscriber`` when the queue ran over, ``Stopping`` when the process goes down.
-        """
-        if not self._wake.is_set():
-            try:
-                await asyncio.wait_for(self._wake.wait(), timeout_s)
-            except TimeoutError:
-                return []
-        self._wake.clear()
-        if self._stopping:
-            raise Stopping
-        if self._overflowed:
-            raise SlowSubscriber
-        events = list(self._events)
-        self._events.clear()
-        return events
-
-    @property
-    def idle(self) -> bool:
-        """Whether nothing waits to be taken."""
-        return not self._events and not self._overflowed
-
-
 class SequenceGap(IncidentsError):  # noqa: N818  says what is wrong, as the other errors do
     """An event of a tenant is missing on its way to the subscribers."""
+
+
+class Rounds:
+    """Calls ``deliver`` soon after it was asked for, and rests after each round in proportion to whom it woke.
+
+    ``deliver`` says how many that were. The rest begins once they have run and the loop has written for them.
+    """
+
+    def __init__(self, deliver: Callable[[], int]) -> None:
+        self._deliver = deliver
+        self._asked = False
+        self._busy = False
+
+    def ask(self) -> None:
+        """A round is wanted: now, or after the present one and its pause."""
+        if not self._asked:
+            self._asked = True
+            if not self._busy:
+                asyncio.get_running_loop().call_soon(self._begin)
+
+    def _begin(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._asked, self._busy = False, True
+        pause = min(_LONGEST_PAUSE_S, self._deliver() * _PAUSE_S)
+        loop.call_soon(loop.call_soon, loop.call_later, pause, self._go_on)  # it writes at the end of the turn between
+
+    def _go_on(self) -> None:
+        self._busy = False
+        if self._asked:
+            self._begin()
 
 
 class Fanout:
@@ -89,36 +68,40 @@ class Fanout:
     def __init__(self, *, queue_limit: int, max_subscribers: int) -> None:
         self._queue_limit = queue_limit
         self._max_subscribers = max_subscribers
-        self._subscriptions: defaultdict[tuple[str, str], set[Subscription]] = defaultdict(set)
+        self._channels: dict[tuple[str, str], Channel] = {}
         self._count = 0
+        self._waking: list[Channel] = []
+        self._rounds = Rounds(self._deliver)
         self._released: dict[str, int] = {}
         self._waiting: defaultdict[str, list[tuple[int, asyncio.Future[None]]]] = defaultdict(list)
 
     def subscribe(self, tenant_id: str, incident_id: str = "") -> Subscription:
-        """A new subscriber, which gets all that is released from now on; raises ``TooManySubscribers``."""
+        """A new subscriber, which gets all that is released from now on; raises ``TooManySubscribers``.
+
+        It may also get what was released just before and waits for the next round.
+        """
         if self._count >= self._max_subscribers:
             raise TooManySubscribers
-        subscription = Subscription(tenant_id, incident_id, self._queue_limit)
-        self._subscriptions[tenant_id, incident_id].add(subscription)
+        key = tenant_id, incident_id
+        subscription = Subscription(self._channels.setdefault(key, Channel(key)), self._queue_limit)
         self._count += 1
         metrics.API_SUBSCRIBERS.set(self._count)
         return subscription
 
     def stop(self) -> None:
         """End every stream."""
-        for subscriptions in self._subscriptions.values():
-            for subscription in subscriptions:
+        for channel in self._channels.values():
+            for subscription in channel.subscriptions:
                 subscription.stop()
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """Forget a subscriber; forgetting it twice is harmless."""
-        key = subscription.tenant_id, subscription.incident_id
-        others = self._subscriptions.get(key)
-        if others is None or subscription not in others:
+        channel = subscription.channel
+        if subscription not in channel.subscriptions:
             return
-        others.discard(subscription)
-        if not others:
-            del self._subscriptions[key]
+        subscription.close()
+        if not channel.subscriptions:
+            del self._channels[channel.key]
         self._count -= 1
         metrics.API_SUBSCRIBERS.set(self._count)
 
@@ -140,14 +123,22 @@ class Fanout:
                 metrics.API_SEQUENCE_GAPS.inc()
                 raise SequenceGap(f"tenant {tenant_id}: event {sequence} came after {last}")
             self._released[tenant_id] = sequence
-            self._offer(event)
+            self._queue(event)
             if tenant_id in self._waiting:
                 self._wake(tenant_id, sequence)
 
-    def _offer(self, event: RecordedEvent) -> None:
+    def _queue(self, event: RecordedEvent) -> None:
         for incident_id in {"", event.incident_id}:
-            for subscription in self._subscriptions.get((event.tenant_id, incident_id), ()):
-                subscription.offer(event)
+            channel = self._channels.get((event.tenant_id, incident_id))
+            if channel is not None:
+                if not channel.pending:
+                    self._waking.append(channel)
+                channel.pending.append(event)
+                self._rounds.ask()
+
+    def _deliver(self) -> int:
+        channels, self._waking = self._waking, []
+        return sum(channel.hand_out() for channel in channels)
 
     def waiter(self, tenant_id: str, tenantsequence: int) -> asyncio.Future[None]:
         """A future that is done once the tenant's events up to ``tenantsequence`` are released."""

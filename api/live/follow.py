@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from api.auth import Unavailable
+from api.live.batch import Batch
 from api.live.events import RecordedEvent
-from api.live.fanout import Fanout, SlowSubscriber, Subscription
+from api.live.fanout import Fanout
+from api.live.subscription import Subscription
 
 _PAGE = 500
 _PATIENCE_S = 5.0
@@ -23,7 +25,7 @@ _PATIENCE_S = 5.0
 class Followed:
     """The events that came next and the cursor after them; none of them: a sign of life that carries the cursor."""
 
-    events: Sequence[RecordedEvent]
+    events: Batch
     cursor: int
 
 
@@ -130,17 +132,17 @@ class Follower:
         while after < until:
             events = await self._stored.after(selection, after, until, _PAGE)
             after = events[-1].tenantsequence if len(events) == _PAGE else until
-            yield Followed(events, after)
+            yield Followed(Batch(events), after)
 
     async def _live(
         self, selection: Selection, subscription: Subscription, cursor: int
     ) -> AsyncGenerator[Followed, None]:
-        yield Followed((), cursor)
+        yield Followed(Batch(), cursor)
         loop = asyncio.get_running_loop()
         due = loop.time() + self._heartbeat_s
         while True:
-            events = await subscription.take(max(0.0, due - loop.time()))
-            fresh = tuple(e for e in events if e.tenantsequence > cursor and selection.holds(e))
+            events = await subscription.take(due)
+            fresh = self._fresh(selection, events, cursor)
             if events:
                 cursor = max(cursor, events[-1].tenantsequence)
             elif subscription.idle:
@@ -149,5 +151,10 @@ class Follower:
                 due = loop.time() + self._heartbeat_s
                 yield Followed(fresh, cursor)
 
-
-__all__ = ["Followed", "Follower", "Reset", "Selection", "SlowSubscriber", "StoredEvents"]
+    def _fresh(self, selection: Selection, events: Batch, cursor: int) -> Batch:
+        """What is selected behind the cursor; those with the same filter share it unless the cursor cuts into it."""
+        if events and events[0].tenantsequence <= cursor:
+            return Batch(e for e in events if e.tenantsequence > cursor and selection.holds(e))
+        if not selection.types:
+            return events
+        return events.once(selection, lambda batch: Batch(filter(selection.holds, batch)))

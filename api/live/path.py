@@ -15,12 +15,14 @@ from api.live.fanout import Fanout, SequenceGap
 from api.live.hold import Hold
 from api.live.outcomes import Outcomes
 from api.live.tail import Tail, earliest, last_stable
+from projections.registry import READ_MODELS
 from streams.codec import cloudevents
 from streams.domain.errors import InvalidEvent, UnknownSchema
 from streams.domain.outputs import CommandAccepted, CommandRejected
 from streams.runtime import metrics
 from streams.runtime.settings import KafkaSettings
 
+_EVENTS = "incident-events"
 _OUTCOMES_BACK = 5_000
 _log = structlog.get_logger(__name__)
 
@@ -37,13 +39,13 @@ class LivePath:
     ) -> None:
         self.fanout = fanout
         self.outcomes = Outcomes()
-        self.checkpoints = Checkpoints(fetch, self._release)
+        self.checkpoints = Checkpoints(fetch, self._release, topic=_EVENTS, serving=READ_MODELS)
         self._hold = Hold(held_events)
         self._clock = clock
         self.results = Tail(kafka, "command-results", _recent, self._take_outcomes)
         self.events = Tail(
             kafka,
-            "incident-events",
+            _EVENTS,
             self._first_unprojected,
             self._take_events,
             is_full=lambda: self._hold.full,
@@ -111,8 +113,6 @@ class LivePath:
                 continue
             self._hold.add(partition, offset, event)
         self._release(self.checkpoints.known or {})
-        if len(self._hold):
-            self.checkpoints.ask()
 
     def _release(self, passed: Mapping[int, int]) -> None:
         if self.failure:

@@ -174,7 +174,7 @@ def _known(
 
 def verdict(rule: Rule, signal: Signal) -> Verdict:
     """What a rule makes of a signal by itself, whatever the rules before it made of it."""
-    key = {name: correlation.value_of(signal, name) for name in rule.key_fields}
+    key = {name: correlation.reading(name)(signal) for name in rule.key_fields}
     missing = [name for name, value in key.items() if not value]
     if rule.kind != signal.kind:
         why = f"it is for {rule.kind}s"

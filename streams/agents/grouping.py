@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from streams.domain import events
@@ -54,10 +55,7 @@ class Grouping:
         subject = envelope.subject
         match event:
             case events.AlertsAttached(alerts):
-                for alert in alerts:
-                    delivery = (alert.source, alert.id)
-                    self.alert_keys[delivery] = alert.alert_key
-                    self._place(subject, delivery, alert.event_time)
+                self._place(subject, alerts)
             case events.Declared():
                 self.numbers[subject] = event.number
                 self.titles[subject] = event.title
@@ -75,14 +73,19 @@ class Grouping:
             case events.Flapping(state="started"):
                 self.flapping += 1
 
-    def _place(self, incident: str, delivery: Delivery, at: int) -> None:
-        if delivery in self.incident_of:
-            return
-        self.first_alert.setdefault(incident, delivery)
-        self.incident_of[delivery] = incident
-        self.deliveries[incident].append(delivery)
-        first, last = self.spans.get(incident, (at, at))
-        self.spans[incident] = (min(first, at), max(last, at))
+    def _place(self, incident: str, alerts: Iterable[events.Alert]) -> None:
+        placed: dict[Delivery, int] = {}
+        for alert in alerts:
+            delivery = (alert.source, alert.id)
+            if delivery not in self.incident_of:
+                self.incident_of[delivery] = incident
+                self.alert_keys[delivery] = alert.alert_key
+                placed[delivery] = alert.event_time
+        if placed:
+            self.first_alert.setdefault(incident, next(iter(placed)))
+            self.deliveries[incident].extend(placed)
+            times = *placed.values(), *self.spans.get(incident, ())
+            self.spans[incident] = (min(times), max(times))
 
     def _move(self, source: str, target: str, moved: list[Delivery]) -> None:
         self.deliveries[target].extend(moved)

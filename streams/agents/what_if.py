@@ -20,6 +20,7 @@ from streams.domain import alerts, commands, events, outputs
 from streams.domain.batch import Batch, PartitionState
 from streams.domain.catalogue import TYPE_OF
 from streams.domain.configuring import command_of
+from streams.domain.correlation import DAY_MS
 from streams.domain.envelope import Envelope, derive_id
 from streams.domain.errors import InvalidEvent
 from streams.domain.message import Message
@@ -29,7 +30,8 @@ from streams.domain.ticket_commands import LinkTicket, ReconcileTickets, Resolve
 from streams.domain.ticket_files import FilesObserved, RecordFiles
 from streams.domain.tickets import RecordTicket, TicketObserved
 
-BATCH = 1000
+BATCH = 5000
+"""So many signals are decided before their events are sealed; the report does not depend on it."""
 
 _TIMERS: dict[type, commands.TimerKind] = {
     events.Resolved: "close",
@@ -90,6 +92,7 @@ class Run:
         self._tenant = self._state.tenant(tenant)
         self._fingerprints: dict[Delivery, str] = {}
         self._timers: list[tuple[int, str, commands.TimerKind, str]] = []
+        self._batches = 0
         publish = command_of(rule_set, "system:what-if")
         envelope = Envelope("what-if", "/what-if", TYPE_OF[commands.SetRuleSet], tenant)
         self._batch([Message(envelope, publish, 0, "incident-intake", 0, -1)])
@@ -105,35 +108,45 @@ class Run:
     def decide(self, intake: Iterable[Message]) -> None:
         """Decide every message that has a part in the simulation."""
         waiting: list[Message] = []
+        until = 0
         for message in intake:
+            if waiting and (message.recorded >= until or len(waiting) >= BATCH):
+                self._batch(waiting)
             if self._timers and self._timers[0][0] <= message.recorded:
                 self._batch(waiting)
-                waiting = []
                 self._fire(message)
-            if isinstance(message.data, Signal):
-                self.simulation.signals += 1
-                delivery = (message.envelope.source, message.envelope.id)
-                self._fingerprints[delivery] = message.data.fingerprint or message.envelope.id
-                waiting.append(message)
-            else:
-                # A command is aimed at what the signals before it have become.
-                self._batch(waiting)
-                aimed = self._aim(message)
-                waiting = [aimed] if aimed is not None else []
-            if len(waiting) >= BATCH:
-                self._batch(waiting)
-                waiting = []
+            if not isinstance(message.data, Signal):
+                self._batch(waiting)  # a command is aimed at what the signals before it have become
+                if (aimed := self._aim(message)) is not None:
+                    self._batch([aimed])
+                continue
+            if not waiting:
+                until = message.recorded + self._soonest()
+            envelope = message.envelope
+            self._fingerprints[envelope.source, envelope.id] = message.data.fingerprint or envelope.id
+            self.simulation.signals += 1
+            waiting.append(message)
         self._batch(waiting)
 
+    def _soonest(self) -> int:
+        """How long after its cause the first timer that this batch may set is due: until then none can be missed."""
+        preferences, rules = self._tenant.preferences, self._tenant.rule_set.rules
+        after = [preferences.close_after_ms, preferences.archive_after_ms, *(rule.flap_window_ms for rule in rules)]
+        return min(filter(None, after), default=DAY_MS)
+
     def _batch(self, messages: list[Message]) -> None:
+        """Decide messages and note what they cause; the list is empty then."""
         if not messages:
             return
-        batch = Batch(self._state, "what-if", chained=False)
+        self._batches += 1
+        # Of its own name each: under one name, the deliveries of the batch before would be forgotten.
+        batch = Batch(self._state, f"what-if:{self._batches}", chained=False)
         for message in messages:
             try:
                 batch.add(message)
             except InvalidEvent as error:
                 self.simulation.left_out[error.reason] += 1
+        messages.clear()
         sealed = batch.seal(_unwritten)
         self._state.journal.clear()
         for recorded in sealed.recorded:

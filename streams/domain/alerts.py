@@ -57,7 +57,7 @@ def decide(state: TenantState, message: Message, signal: Signal, recorder: Recor
         # A clock that is wrong by more than this says nothing; clamping keeps the order of all that is believed.
         at=min(max(event_time, now - DAY_MS), now + CLOCK_AHEAD_MS),
     )
-    if rule_set.detects_flapping and flapping.holds_back(state, received, recorder):
+    if state.detects_flapping and flapping.holds_back(state, received, recorder):
         return
     if signal.status == "resolved":
         _resolve(state, received, recorder)
@@ -198,7 +198,8 @@ def _attach(
         _extend(state, match, incident, received.at, recorder.now)
     incident = recorder.record(incident.id, events.AlertsAttached((received.alert(match),)))
     severity = received.signal.severity
-    if not incident.severity_by_hand and SEVERITIES.index(severity) < SEVERITIES.index(incident.severity):
+    is_other = severity != incident.severity and not incident.severity_by_hand
+    if is_other and SEVERITIES.index(severity) < SEVERITIES.index(incident.severity):
         incident = recorder.record(incident.id, events.SeverityChanged(severity, incident.severity, CORRELATION))
     return families.note(state, received.signal.service, incident, received.at, recorder)
 
@@ -206,14 +207,14 @@ def _attach(
 def _extend(state: TenantState, match: Match, incident: Incident, at: int, now: int) -> None:
     """Stretch the incident's window over the event time, or open one; windows out of reach make room."""
     others = []
-    mine = Window(incident.id, at, at, now)
+    first = last = at
     for window in state.windows.get(match.key) or ():
-        held_by = state.holder(window.incident_id)
+        held_by = incident if window.incident_id == incident.id else state.holder(window.incident_id)
         if held_by is not None and held_by.id == incident.id:
-            mine = Window(incident.id, min(mine.first, window.first), max(mine.last, window.last), now)
+            first, last = min(first, window.first), max(last, window.last)
         elif held_by is not None and correlation.expires(window, match.rule) >= now:
             others.append(window)
-    state.windows.put(match.key, (*others[-_OTHER_WINDOWS:], mine))
+    state.windows.put(match.key, (*others[-_OTHER_WINDOWS:], Window(incident.id, first, last, now)))
 
 
 _OTHER_WINDOWS = 7

@@ -12,7 +12,7 @@ from streams.domain.incident import Incident, changed
 from streams.domain.joining import join
 from streams.domain.message import Fact, Message
 from streams.domain.rules import Holds, no_conditions
-from streams.domain.state import ONLY, Head, Outcome, TenantState
+from streams.domain.state import Outcome, TenantState
 from streams.domain.tables import Journal
 from streams.domain.tenant import Disposition, decide
 
@@ -188,16 +188,16 @@ class Batch:
     ) -> dict[str, Envelope]:
         """Add a tenant's events and their intents; the last event of each cause."""
         last_of: dict[str, Envelope] = {}
-        head = state.head
+        place = state.head.tenantsequence
         for fact in facts:
+            place += 1
             value = encode(fact.event)
             incident = state.incidents.get(fact.incident_id) if fact.incident_id else None
-            envelope = self._place(state.tenant, head, fact, incident, value)
+            envelope = self._place(state, place, fact, incident, value)
             sealed.recorded.append(Recorded(envelope, fact.event, value))
             last_of[fact.cause.id] = envelope
-            head = head._replace(tenantsequence=envelope.tenantsequence)
             if incident is None:
-                head = head._replace(stream_sequence=envelope.sequence, stream_hash=envelope.hash)
+                state.set_head(stream_sequence=envelope.sequence, stream_hash=envelope.hash)
                 continue
             if isinstance(fact.event, events.Archived):
                 state.incidents.drop(incident.id)
@@ -206,11 +206,12 @@ class Batch:
             subscriptions = () if fact.quiet else state.subscriptions.values()
             for intent in routing.intents(envelope, fact.event, incident, subscriptions):
                 sealed.intents.append((state.tenant, intent))
-        state.heads.put(ONLY, head)
+        state.set_head(tenantsequence=place)
         return last_of
 
-    def _place(self, tenant: str, head: Head, fact: Fact, incident: Incident | None, value: bytes) -> Envelope:
-        """The envelope of an event after ``head``: its sequences, its causes and its link of the chain."""
+    def _place(self, state: TenantState, place: int, fact: Fact, incident: Incident | None, value: bytes) -> Envelope:
+        """The envelope of the tenant's event of this ``place``: its sequences, its causes, its link of the chain."""
+        tenant, head = state.tenant, state.head
         subject = fact.incident_id or tenant_stream(tenant)
         sequence = (incident.sequence if incident else head.stream_sequence) + 1
         event_id = derive_id(subject, str(sequence))
@@ -230,7 +231,7 @@ class Batch:
             causationid=fact.cause.id,
             traceparent=fact.cause.traceparent,
             sequence=sequence,
-            tenantsequence=head.tenantsequence + 1,
+            tenantsequence=place,
             recordedtime=fact.at,
             intakespan=self._span,
             decider=DECIDER,

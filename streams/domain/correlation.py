@@ -8,7 +8,9 @@ own clock: so the grouping does not depend on the order of arrival, as long as s
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from hashlib import blake2b
+from operator import attrgetter
 from typing import Literal, NamedTuple
 
 from streams.domain.records import dataclass
@@ -106,11 +108,13 @@ class Match:
     key: str
 
 
-def value_of(signal: Signal, name: str) -> str:
-    """The value of a field that rules may name; empty where the signal has none."""
+@lru_cache(maxsize=1024)
+def reading(name: str) -> Callable[[Signal], str]:
+    """What reads a field that rules may name from a signal; it gives an empty text where the signal has none."""
     if name in FIELDS:
-        return str(getattr(signal, name))
-    return signal.labels.get(name.removeprefix("labels."), "") if name.startswith("labels.") else ""
+        return attrgetter(name)
+    label = name.removeprefix("labels.")
+    return (lambda signal: signal.labels.get(label, "")) if label != name else lambda _: ""
 
 
 def match(rules: Sequence[Rule], signal: Signal, holds: Callable[[str, Signal], bool]) -> Match | None:
@@ -121,21 +125,23 @@ def match(rules: Sequence[Rule], signal: Signal, holds: Callable[[str, Signal], 
     for rule in rules:
         if rule.kind != signal.kind:
             continue
-        values = [value_of(signal, name) for name in rule.key_fields]
+        values = [reading(name)(signal) for name in rule.key_fields]
         if all(values) and (not rule.when or holds(rule.when, signal)):
-            return Match(rule, correlation_key(rule, values))
+            return Match(rule, correlation_key(rule.name, rule.version, *values))
     return None
 
 
-def correlation_key(rule: Rule, values: Sequence[str]) -> str:
+@lru_cache(maxsize=8192)
+def correlation_key(rule: str, version: int, *values: str) -> str:
     """``<rule>:<version>:<digest>`` of the values of the rule's key fields, in the order of the fields' names."""
     digest = blake2b("".join([f"{len(value)}:{value}" for value in values]).encode(), digest_size=8).hexdigest()
-    return f"{rule.name}:{rule.version}:{digest}"
+    return f"{rule}:{version}:{digest}"
 
 
 def reachable(windows: Sequence[Window], at: int, rule: Rule) -> list[Window]:
     """The windows within reach of an event time: the nearest first, of two as near the earlier."""
-    found = [window for window in windows if window.distance(at) <= rule.reach_ms]
+    reach = rule.reach_ms
+    found = [window for window in windows if window.first - reach <= at <= window.last + reach]
     return sorted(found, key=lambda window: (window.distance(at), window.first)) if len(found) > 1 else found
 
 

@@ -74,5 +74,5 @@ def _size(alert: events.Alert | events.AlertRef) -> int:
     if isinstance(alert, events.Alert):
         for texts in (alert.labels, alert.links):
             if texts:
-                size += sum(map(len, texts)) + sum(map(len, texts.values()))
+                size += len("".join(texts)) + len("".join(texts.values()))
     return size

@@ -30,7 +30,7 @@ class Recorder:
         cause = self.message.envelope
         incident = evolve(self.state.incidents.get(incident_id), event, id_=incident_id, at=self.now, cause=cause.id)
         self.state.incidents.put(incident_id, incident)
-        if isinstance(event, AttachmentEvent):
+        if not isinstance(event, events.AlertsAttached) and isinstance(event, AttachmentEvent):  # the most by far first
             held = self.state.attached.get(incident_id) or attachments.Attached()
             self.state.attached.put(incident_id, attachments.evolve(held, event, self.now))
         self.facts.append(Fact(incident_id, event, cause, self.now, self.quiet))

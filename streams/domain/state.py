@@ -125,6 +125,8 @@ class Flap(NamedTuple):
     last: AlertRef
 
 
+_NEW, _DEFAULTS = Head(), Preferences()
+
 KINDS = (
     "head",
     "incident",
@@ -153,7 +155,11 @@ SHADOW, PREVIOUS = "shadow", "previous"
 
 @dataclass(slots=True)
 class TenantState:
-    """Everything that decisions about a tenant depend on."""
+    """Everything that decisions about a tenant depend on.
+
+    ``head``, ``rule_set`` (what correlation goes by) and ``preferences`` are the items of their tables, or the defaults
+    where there are none: attributes, because every decision asks for them several times.
+    """
 
     tenant: str
     journal: Journal
@@ -179,18 +185,22 @@ class TenantState:
     fresh: list[bytes] = field(init=False, default_factory=list)
     expiry: list[tuple[int, str, str]] = field(init=False, default_factory=list)
     clock: int = field(init=False, default=0)
+    head: Head = field(init=False, default=_NEW)
+    rule_set: RuleSet = field(init=False, default=DEFAULT)
+    detects_flapping: bool = field(init=False, default=DEFAULT.detects_flapping)
+    preferences: Preferences = field(init=False, default=_DEFAULTS)
 
     def __post_init__(self) -> None:
         """Make the tables and tie the derived indexes to them."""
-        self.heads = Table(self.tenant, "head", self.journal, self._take_clock)
+        self.heads = Table(self.tenant, "head", self.journal, self._take_head)
         self.incidents = Table(self.tenant, "incident", self.journal)
         self.alerts = Table(self.tenant, "alert", self.journal, self._index_alert)
         self.windows = Table(self.tenant, "window", self.journal, self._expire_window)
         self.outcomes = Table(self.tenant, "outcome", self.journal, self._expire_outcome)
         self.seen = Table(self.tenant, "seen", self.journal, self._index_seen)
         self.subscriptions = Table(self.tenant, "subscription", self.journal)
-        self.own_rules = Table(self.tenant, "rule_set", self.journal)
-        self.preference = Table(self.tenant, "preferences", self.journal)
+        self.own_rules = Table(self.tenant, "rule_set", self.journal, self._take_rules)
+        self.preference = Table(self.tenant, "preferences", self.journal, self._take_preferences)
         self.mappings = Table(self.tenant, "mapping", self.journal)
         self.tickets = Table(self.tenant, "ticket", self.journal, self.ticket_index.note)
         self.flaps = Table(self.tenant, "flap", self.journal, self._expire_flap)
@@ -219,26 +229,11 @@ class TenantState:
         }
         return tables[kind]
 
-    @property
-    def head(self) -> Head:
-        """The counters; those of a new tenant where there are none."""
-        return self.heads.get(ONLY) or Head()
-
     def set_head(self, **changes: Any) -> Head:
         """Replace some of the counters."""
         head = self.head._replace(**changes)
         self.heads.put(ONLY, head)
         return head
-
-    @property
-    def rule_set(self) -> RuleSet:
-        """What correlation goes by; the default where none was set."""
-        return self.own_rules.get(ONLY) or DEFAULT
-
-    @property
-    def preferences(self) -> Preferences:
-        """The preferences; the defaults where none were set."""
-        return self.preference.get(ONLY) or Preferences()
 
     def holder(self, incident_id: str) -> Incident | None:
         """The incident that now holds what ``incident_id`` held: itself, or the one that it was merged into."""
@@ -263,8 +258,17 @@ class TenantState:
         self.known.pop(digest, None)
         self.fresh.pop()
 
-    def _take_clock(self, _: str, __: Head | None, new: Head | None) -> None:
-        self.clock = max(self.clock, new.clock if new else 0)
+    def _take_head(self, _: str, __: Head | None, new: Head | None) -> None:
+        self.head = new or _NEW
+        self.clock = max(self.clock, self.head.clock)
+
+    def _take_rules(self, key: str, _: RuleSet | None, new: RuleSet | None) -> None:
+        if key == ONLY:
+            self.rule_set = new or DEFAULT
+            self.detects_flapping = self.rule_set.detects_flapping
+
+    def _take_preferences(self, _: str, __: Preferences | None, new: Preferences | None) -> None:
+        self.preferences = new or _DEFAULTS
 
     def advance(self, to: int) -> int:
         """Move recorded time on, never back, and forget what it has passed; the time it is then.

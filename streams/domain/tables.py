@@ -51,9 +51,10 @@ class Table(Generic[Value]):
 
     def put(self, key: str, value: Value) -> None:
         """Add or replace an item."""
-        old = self._items.get(key)
-        self._journal.undo.append((self._set, key, old))
-        self._journal.changed[self._tenant, self._kind, key] = None
+        old = self.get(key)
+        journal = self._journal
+        journal.undo.append((self._set, key, old))
+        journal.changed[self._tenant, self._kind, key] = None
         self._items[key] = value
         if self._on_change is not None:
             self._on_change(key, old, value)

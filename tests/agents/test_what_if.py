@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
-from streams.agents import what_if_report
+import pytest
+
+from streams.agents import what_if, what_if_report
 from streams.agents.rule_files import differences
 from streams.agents.what_if import Recorded, Simulation, changes, simulate
 from streams.domain import commands
@@ -99,6 +102,34 @@ def test_a_command_without_a_target_is_listed_and_timers_are_left_out() -> None:
     simulation = under(intake, silent)
     assert [(one.command, one.incident) for one in simulation.unaimed] == [("com.incidents.command.add_note.v1", first)]
     assert simulation.left_out["com.incidents.command.fire_timer.v1"] == 1
+
+
+FLAPPING = RuleSet(
+    "flaps",
+    2,
+    (
+        Rule(
+            "all", 2, ("service",), 10 * MINUTE,
+            auto_resolve=True, flap_changes=3, flap_window_ms=30 * MINUTE, flap_stops=("incidents",),
+        ),
+    ),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 1000])
+def test_how_many_signals_are_decided_at_once_changes_nothing(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+    monkeypatch.setattr(what_if, "BATCH", at_once)
+    intake = Recording()
+    for begins in (0, 120):  # two bouts of flapping; the first has been calm long enough before the second
+        for n in range(begins, begins + 8):
+            intake.now = T0 + n * MINUTE
+            status: Any = "resolved" if n % 2 else "firing"
+            intake.message(signal(at=T0 + n * MINUTE, status=status), f"m-{n}")
+    intake.message(signal("fp-2", at=T0), "m-2")  # a delivery of long ago once more
+    simulation = under(intake, FLAPPING)
+    assert simulation.signals == 17
+    assert simulation.simulated.flapping == 2
+    assert len(simulation.simulated.incident_of) == len(simulation.simulated.numbers) == 5
 
 
 def test_the_report_says_it_all_and_is_the_same_every_time() -> None:

@@ -11,12 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.auth import Unavailable
+from api.live.batch import Batch
 from api.live.events import RecordedEvent
-from api.live.fanout import Fanout, SequenceGap, SlowSubscriber, Stopping, TooManySubscribers
+from api.live.fanout import Fanout, SequenceGap, TooManySubscribers
 from api.live.follow import Followed, Follower, Reset, Selection
 from api.live.hold import Hold
 from api.live.outcomes import Outcomes
 from api.live.path import LivePath
+from api.live.subscription import SlowSubscriber, Stopping
 from streams.domain.envelope import Envelope
 from streams.domain.outputs import CommandAccepted
 from streams.runtime.settings import KafkaSettings
@@ -34,6 +36,11 @@ def event(sequence: int, *, tenant: str = "acme", incident: str = "i1", type_: s
 
 def fanout(queue_limit: int = 256, max_subscribers: int = 100) -> Fanout:
     return Fanout(queue_limit=queue_limit, max_subscribers=max_subscribers)
+
+
+def soon(seconds: float = 1.0) -> float:
+    """A moment on the loop's clock."""
+    return asyncio.get_running_loop().time() + seconds
 
 
 def reading() -> asyncio.Event:
@@ -91,9 +98,9 @@ async def test_subscribers_get_their_tenant_or_incident_and_nothing_twice() -> N
     out = fanout()
     whole, one, other = out.subscribe("acme"), out.subscribe("acme", "i1"), out.subscribe("rival")
     out.publish([event(1), event(2, incident="i2"), event(2, incident="i2"), event(1), event(3)])
-    assert [e.tenantsequence for e in await whole.take(1)] == [1, 2, 3]
-    assert [e.tenantsequence for e in await one.take(1)] == [1, 3]
-    assert await other.take(0.01) == []
+    assert [e.tenantsequence for e in await whole.take(soon())] == [1, 2, 3]
+    assert [e.tenantsequence for e in await one.take(soon())] == [1, 3]
+    assert not await other.take(soon(0.01))
     assert out.released("acme") == 3
 
 
@@ -101,11 +108,11 @@ async def test_a_full_queue_cuts_its_subscriber_off_and_no_other() -> None:
     out = fanout(queue_limit=2)
     slow, fast = out.subscribe("acme"), out.subscribe("acme")
     out.publish([event(1), event(2)])
-    assert len(await fast.take(1)) == 2
+    assert len(await fast.take(soon())) == 2
     out.publish([event(3)])
-    assert [e.tenantsequence for e in await fast.take(1)] == [3]
+    assert [e.tenantsequence for e in await fast.take(soon())] == [3]
     with pytest.raises(SlowSubscriber):
-        await slow.take(1)
+        await slow.take(soon())
 
 
 async def test_subscribers_are_limited_and_leaving_makes_room() -> None:
@@ -124,7 +131,7 @@ async def test_a_hole_is_never_passed_over() -> None:
     one.publish([event(4)])
     with pytest.raises(SequenceGap, match="6 came after 4"):
         one.publish([event(4), event(6)])
-    assert [e.tenantsequence for e in await subscription.take(1)] == [4]
+    assert [e.tenantsequence for e in await subscription.take(soon())] == [4]
     assert one.released("acme") == 4
 
 
@@ -138,7 +145,7 @@ async def test_a_path_with_a_hole_stops_and_says_so() -> None:
     live._release({0: 3})
     assert live.fanout.released("acme") == 1
     with pytest.raises(Stopping):
-        await subscription.take(1)
+        await subscription.take(soon())
 
 
 async def no_checkpoints() -> dict[int, int]:
@@ -238,20 +245,20 @@ async def test_a_cursor_that_cannot_be_resumed_from_gets_a_reset(after: int, rea
         assert isinstance(first, Reset)
         assert first.cursor == 20
         assert reason in first.reason
-        assert await anext(stream) == Followed((), 20)
+        assert await anext(stream) == Followed(Batch(), 20)
 
 
 async def test_filtered_streams_carry_the_cursor_forward_and_leave_no_subscriber_behind() -> None:
     out = fanout(max_subscribers=1)
     follower = Follower(out, Store(), reading=reading(), replay_limit=10, heartbeat_s=0.05)
     async with aclosing(follower.follow(Selection("acme", types=frozenset({ACK})), None)) as stream:
-        assert await anext(stream) == Followed((), 0)
+        assert await anext(stream) == Followed(Batch(), 0)
         out.publish([event(1), event(2, type_=ACK), event(3)])
         acknowledged = await anext(stream)
         assert isinstance(acknowledged, Followed)
         assert [e.tenantsequence for e in acknowledged.events] == [2]
         out.publish([event(4)])
-        assert await anext(stream) == Followed((), 4)
+        assert await anext(stream) == Followed(Batch(), 4)
         out.stop()
         with pytest.raises(Stopping):
             await anext(stream)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+from typing import Any
+
+import fastavro
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -49,3 +53,16 @@ def test_a_file_that_was_cut_or_changed_is_refused(at: int) -> None:
 def test_a_file_of_another_partition_is_refused() -> None:
     with pytest.raises(DamagedFile, match="says that it is"):
         list(files.decode(files.encode("incident-events", 3, []), "incident-events", 2))
+
+
+def test_a_file_whose_writer_had_other_fields_is_read_by_its_own_schema() -> None:
+    ours: Any = files.SCHEMA
+    fields = [{"name": "note", "type": "string"}, *reversed(ours["fields"])]
+    written = fastavro.parse_schema({**ours, "fields": fields})
+    buffer = io.BytesIO()
+    about = {"incidents.format": "1", "incidents.topic": "incident-events", "incidents.partition": "3"}
+    row = {"note": "x", "offset": 1, "timestamp": 2, "key": b"k", "value": b"v"}
+    headers = {"header_names": "ce_id", "header_values": [b"1"]}
+    fastavro.writer(buffer, written, [row | headers], codec="snappy", metadata=about)
+    (found,) = files.decode(buffer.getvalue(), "incident-events", 3)
+    assert found == StoredRecord("incident-events", 3, 1, 2, b"k", b"v", (("ce_id", b"1"),))

@@ -44,7 +44,7 @@ def test_the_key_says_rule_and_version_and_does_not_depend_on_the_order_of_field
 
 
 def test_values_that_only_look_alike_when_joined_have_different_keys() -> None:
-    assert correlation.correlation_key(RULE, ["ab", "c"]) != correlation.correlation_key(RULE, ["a", "bc"])
+    assert correlation.correlation_key("r", 1, "ab", "c") != correlation.correlation_key("r", 1, "a", "bc")
 
 
 def test_the_first_rule_that_applies_decides() -> None:

@@ -8,6 +8,8 @@ from streams.domain import commands, events, outputs
 from streams.domain.commands import ChangeRuleSet, RuleSetChange, SetRuleSet
 from streams.domain.correlation import Rule
 from streams.domain.errors import Reason
+from streams.domain.rules import DEFAULT, RuleSet
+from streams.domain.state import ONLY, Head, Preferences
 from tests.domain.intake import MINUTE, Intake, signal
 
 ADA = "user:ada"
@@ -83,3 +85,16 @@ def test_a_draft_without_sense_is_rejected() -> None:
     ):
         assert isinstance(intake.command(bad), outputs.CommandRejected)
     assert isinstance(intake.command(commands.Release(ADA)), outputs.CommandAccepted)
+
+
+def test_what_was_taken_back_decides_no_more() -> None:
+    state = Intake().tenant
+    mark = len(state.journal.undo)
+    state.own_rules.put(ONLY, RuleSet("x", 2, (Rule("host", 2, ("host",), MINUTE, flap_changes=3, flap_window_ms=1),)))
+    state.preference.put(ONLY, Preferences(auto_resolve=True))
+    state.set_head(next_number=7)
+    assert (state.rule_set.name, state.detects_flapping) == ("x", True)
+    assert (state.preferences.auto_resolve, state.head.next_number) == (True, 7)
+    state.journal.rollback(mark)
+    assert (state.rule_set, state.detects_flapping) == (DEFAULT, False)
+    assert (state.preferences, state.head) == (Preferences(), Head())
