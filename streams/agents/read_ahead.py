@@ -1,18 +1,19 @@
 """Reads a tenant's part of the intake in a process of its own: one core decodes while the other decides.
 
-The messages come in their order, a batch at a time. The process is at most one batch ahead, since it waits until what
-it wrote to the pipe was read. What goes wrong in it is raised here as if it had been read here.
+The messages come in their order, a batch at a time. The process is ahead by what the pipe between the two holds, and
+then waits. What goes wrong in it is raised here as if it had been read here.
 """
 
 from __future__ import annotations
 
 import copyreg
+import fcntl
 import io
 import multiprocessing
 import pickle
 import signal
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 from itertools import islice
 from multiprocessing.connection import Connection
@@ -33,7 +34,9 @@ from streams.runtime.partitioning import partition_of
 WORTH = 20_000
 """Fewer records are read sooner than a process has started."""
 
-_AT_ONCE = 1000
+_AT_ONCE = 500
+_PIPE_BYTES = 1 << 20
+"""Several batches: with the 64 KiB that a pipe has, the two would wait for each other in the middle of each."""
 OpenLog = Callable[[], Log]
 """Opens the log in the other process: it must be possible to pickle it."""
 
@@ -63,6 +66,8 @@ class ReadAhead:
     def __init__(self, open_log: OpenLog, span: SpanOf) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, self._theirs = context.Pipe(duplex=False)
+        with suppress(OSError, AttributeError):  # only Linux has this, up to a limit; without it all is but slower
+            fcntl.fcntl(self._theirs.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         self._process = context.Process(target=_read, args=(open_log, span, self._theirs), daemon=True)
 
     def __enter__(self) -> Self:
