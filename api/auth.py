@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic
+from typing import NamedTuple
 
 from api.problems import Problem
 from api.tokens import Token, digest, token_id_of
@@ -28,12 +29,20 @@ def unauthenticated(detail: str) -> Problem:
     return Problem(401, "unauthenticated", "A valid token is needed", detail, headers=_CHALLENGE)
 
 
+class Credential(NamedTuple):
+    """A token as it is looked up: worked out once by whoever has to ask again and again."""
+
+    token_id: str
+    digest: bytes
+
+
 @dataclass(slots=True)
 class _Known:
     """A token seen before: ``fresh_until`` (monotonic seconds) is when it is looked up again."""
 
     digest: bytes
     token: Token
+    principal: Principal
     fresh_until: float
 
 
@@ -63,51 +72,58 @@ class Authenticator:
 
         Raises ``Problem`` 401 when it names no valid token, 503 when that cannot be told without the database.
         """
-        scheme, _, text = (header or "").partition(" ")
-        if scheme.lower() != "bearer":
-            raise unauthenticated("send Authorization: Bearer <token>")
-        return await self.principal(text.strip())
+        return await self.check(credential(header))
 
-    async def principal(self, text: str) -> Principal:
-        """The principal of a token's text; raises as ``authenticate`` does."""
-        token_id = token_id_of(text)
-        if token_id is None:
-            raise unauthenticated("this is not a token of this product")
-        token = await self._token(token_id, digest(text))
-        if token is None or not token.valid_at(datetime.now(UTC)):
+    async def check(self, asked: Credential) -> Principal:
+        """The principal of a credential as of now; raises as ``authenticate`` does."""
+        known = await self._look(asked)
+        if known is None or not known.token.valid_at(datetime.now(UTC)):
             raise unauthenticated("the token is unknown, expired or revoked")
-        return Principal(token.tenant_id, token.role, token.token_id, token.name)
+        return known.principal
 
-    async def _token(self, token_id: str, text_digest: bytes) -> Token | None:
-        known = self._known.get(token_id)
-        if known is not None and not hmac.compare_digest(known.digest, text_digest):
+    async def _look(self, asked: Credential) -> _Known | None:
+        known = self._known.get(asked.token_id)
+        if known is not None and not hmac.compare_digest(known.digest, asked.digest):
             return None
         if known is not None and monotonic() < known.fresh_until:
-            self._known.move_to_end(token_id)
-            return known.token
+            self._known.move_to_end(asked.token_id)
+            return known
         generation = self._generation
         try:
-            token = await self._look_up(text_digest)
+            token = await self._look_up(asked.digest)
         except Unavailable as error:
             if known is not None:
-                return known.token
+                return known
             detail = "tokens that were not seen before cannot be checked while the database is down"
             raise Problem(
                 503, "database-unavailable", "The database is unavailable", detail, retry_after_s=2
             ) from error
-        self._keep(token_id, text_digest, token, current=generation == self._generation)
-        return token
+        return self._keep(asked, token, current=generation == self._generation)
 
-    def _keep(self, token_id: str, text_digest: bytes, token: Token | None, *, current: bool) -> None:
+    def _keep(self, asked: Credential, token: Token | None, *, current: bool) -> _Known | None:
         """Remember what was found; something that changed during the look-up is looked up again at its next use."""
         if token is None:
-            self._known.pop(token_id, None)
-            return
+            self._known.pop(asked.token_id, None)
+            return None
+        principal = Principal(token.tenant_id, token.role, token.token_id, token.name)
         fresh_until = monotonic() + self._max_age_s if current else 0.0
-        self._known[token_id] = _Known(text_digest, token, fresh_until)
-        self._known.move_to_end(token_id)
+        found = self._known[asked.token_id] = _Known(asked.digest, token, principal, fresh_until)
+        self._known.move_to_end(asked.token_id)
         while len(self._known) > self._size:
             self._known.popitem(last=False)
+        return found
+
+
+def credential(header: str | None) -> Credential:
+    """What an ``Authorization`` header names; raises ``Problem`` 401 when it is no token of ours."""
+    scheme, _, text = (header or "").partition(" ")
+    if scheme.lower() != "bearer":
+        raise unauthenticated("send Authorization: Bearer <token>")
+    text = text.strip()
+    token_id = token_id_of(text)
+    if token_id is None:
+        raise unauthenticated("this is not a token of this product")
+    return Credential(token_id, digest(text))
 
 
 def require(decide: Decide, principal: Principal, action: Action, kind: str = "", id_: str = "") -> tuple[str, ...]:

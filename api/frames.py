@@ -37,7 +37,7 @@ class FramesProtocol(WebSocketsSansIOProtocol):
             await super().send(message)
             return
         await self.writable.wait()
-        if self.disconnected or self.close_sent or self.conn.state is not OPEN:
+        if self.disconnected or self.transport.is_closing() or self.close_sent or self.conn.state is not OPEN:
             raise ClientDisconnected
         self.transport.write(frames)
 

@@ -15,7 +15,7 @@ import structlog
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from api.auth import Authenticator, Unavailable
+from api.auth import Authenticator, Unavailable, credential
 from api.errors import database_unavailable
 from api.live.batch import Batch
 from api.live.events import RecordedEvent
@@ -68,7 +68,7 @@ class EventStream(Response):
     ) -> None:
         self._stream = stream
         self._authenticator = authenticator
-        self._authorization = authorization
+        self._credential = credential(authorization)
         self._send_timeout_s = send_timeout_s
         self.status_code = 200
         self.background = None
@@ -100,7 +100,7 @@ class EventStream(Response):
         try:
             await self._send(send, opening)
             async for item in stream:
-                await self._authenticator.authenticate(self._authorization)
+                await self._authenticator.check(self._credential)
                 await self._send(send, render(item))
         except (SlowSubscriber, TimeoutError):
             metrics.API_SLOW_SUBSCRIBERS.inc()

@@ -32,7 +32,7 @@ def measure(scale: Scale) -> Found:
     """Idle ones first, on a process that has served nobody else."""
     found = Found()
     raise_limit()
-    with world(("worker", "projector", "api"), INCIDENTS_API_SUBSCRIBER_QUEUE="1024") as there:
+    with world(("worker", "projector", "api")) as there:
         before = _api_mb(there)
         for count in [scale.of(one) for one in IDLE]:
             seconds, resident = asyncio.run(_idle(there, count))
@@ -46,7 +46,7 @@ def measure(scale: Scale) -> Found:
             )
             if count == IDLE[-1]:
                 found.figures["subscribers_10k_mb"] = resident
-    with world(("worker", "projector", "api"), INCIDENTS_API_SUBSCRIBER_QUEUE="1024") as there:
+    with world(("worker", "projector", "api")) as there:
         for seed, (name, kinds) in enumerate(active(scale.of(ACTIVE)).items()):
             _active(there, found, kinds, name, seed)
     return found

@@ -9,7 +9,7 @@ from starlette.websockets import WebSocket
 from strawberry.fastapi import BaseContext
 from strawberry.types import Info
 
-from api.auth import require
+from api.auth import Credential, credential, require
 from api.dependencies import Api, parts
 from policy.decision import Action, Principal
 
@@ -18,6 +18,7 @@ class Context(BaseContext):
     """One HTTP request, or one WebSocket with its ``connection_init`` payload."""
 
     connection_params: dict[str, Any] | None = None
+    _credential: Credential | None = None
 
     @property
     def connection(self) -> HTTPConnection:
@@ -46,7 +47,9 @@ class Context(BaseContext):
 
     async def principal(self) -> Principal:
         """Who asks; raises ``Problem`` 401 or 503. Checked at every use: a WebSocket may outlive its token."""
-        return await self.api.authenticator.authenticate(self.authorization)
+        if self._credential is None:
+            self._credential = credential(self.authorization)
+        return await self.api.authenticator.check(self._credential)
 
     async def ask(self, action: Action, kind: str = "", id_: str = "") -> Principal:
         """The principal, whom the decision point lets do ``action``; raises ``Problem`` 401, 403 or 503."""

@@ -1,8 +1,8 @@
 """From one stream of released events to many subscribers, in rounds.
 
 A delivery costs a wake-up and a write, however many events it carries. So subscribers get what was released in rounds:
-at once while they are few, and with a pause after each round as long as that round kept the loop busy, several times
-over, so that many subscribers of a busy tenant get several events in one write and the loop has time for all else.
+at once while they are few, and with a pause after each round that grows with the number of those whom it woke, so that
+many subscribers of a busy tenant get several events in one write and the loop has time for all else.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from time import perf_counter
 
 from api.live.events import RecordedEvent
 from api.live.subscription import Channel, Subscription
 from streams.domain.errors import IncidentsError
 from streams.runtime import metrics
 
-_PAUSE_FACTOR = 4.0
+_PAUSE_S = 0.0002
+"""For each subscriber who was woken: several times what serving it costs."""
 _LONGEST_PAUSE_S = 0.1
 
 
@@ -30,12 +30,12 @@ class SequenceGap(IncidentsError):  # noqa: N818  says what is wrong, as the oth
 
 
 class Rounds:
-    """Calls ``deliver`` soon after it was asked for, and rests after each round in proportion to what it took.
+    """Calls ``deliver`` soon after it was asked for, and rests after each round in proportion to whom it woke.
 
-    Time counts until whoever was woken has run and the loop has written what it was given.
+    ``deliver`` says how many that were. The rest begins once they have run and the loop has written for them.
     """
 
-    def __init__(self, deliver: Callable[[], None]) -> None:
+    def __init__(self, deliver: Callable[[], int]) -> None:
         self._deliver = deliver
         self._asked = False
         self._busy = False
@@ -50,13 +50,8 @@ class Rounds:
     def _begin(self) -> None:
         loop = asyncio.get_running_loop()
         self._asked, self._busy = False, True
-        began = perf_counter()
-        self._deliver()
-        loop.call_soon(loop.call_soon, self._rest, began)  # the loop writes at the end of the turn between
-
-    def _rest(self, began: float) -> None:
-        pause = min(_LONGEST_PAUSE_S, _PAUSE_FACTOR * (perf_counter() - began))
-        asyncio.get_running_loop().call_later(pause, self._go_on)
+        pause = min(_LONGEST_PAUSE_S, self._deliver() * _PAUSE_S)
+        loop.call_soon(loop.call_soon, loop.call_later, pause, self._go_on)  # it writes at the end of the turn between
 
     def _go_on(self) -> None:
         self._busy = False
@@ -141,10 +136,9 @@ class Fanout:
                 channel.pending.append(event)
                 self._rounds.ask()
 
-    def _deliver(self) -> None:
+    def _deliver(self) -> int:
         channels, self._waking = self._waking, []
-        for channel in channels:
-            channel.hand_out()
+        return sum(channel.hand_out() for channel in channels)
 
     def waiter(self, tenant_id: str, tenantsequence: int) -> asyncio.Future[None]:
         """A future that is done once the tenant's events up to ``tenantsequence`` are released."""

@@ -28,11 +28,12 @@ class Channel:
         self.pending: list[RecordedEvent] = []
         self.subscriptions: set[Subscription] = set()
 
-    def hand_out(self) -> None:
-        """Offer what is pending to every subscriber, as one batch."""
+    def hand_out(self) -> int:
+        """Offer what is pending to every subscriber, as one batch; how many they are."""
         batch, self.pending = Batch(self.pending), []
         for subscription in self.subscriptions:
             subscription.offer(batch)
+        return len(self.subscriptions)
 
 
 class Subscription:

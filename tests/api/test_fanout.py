@@ -1,10 +1,10 @@
-"""Fan-out in rounds: at once while the loop is free, several events in one batch while it is not; nothing is lost."""
+"""Fan-out in rounds: at once to a few subscribers, several events in one batch to many; nothing is lost."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
-from itertools import count
+from typing import Any
 
 import pytest
 
@@ -18,8 +18,8 @@ from tests.api.test_live import ACK, Store, event, fanout, reading, soon
 
 @pytest.fixture
 def busy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each round seems to keep the loop busy for a long time, so that the longest pause follows it."""
-    monkeypatch.setattr(module, "perf_counter", count().__next__)
+    """One subscriber is as many: the longest pause follows each round."""
+    monkeypatch.setattr(module, "_PAUSE_S", module._LONGEST_PAUSE_S)
 
 
 def sequences(batch: object) -> list[int]:
@@ -32,7 +32,7 @@ async def turns(number: int = 5) -> None:
         await asyncio.sleep(0)
 
 
-async def test_an_event_goes_at_once_while_the_loop_is_free() -> None:
+async def test_an_event_goes_at_once_to_a_few() -> None:
     out = fanout()
     subscription = out.subscribe("acme")
     for sequence in range(1, 4):
@@ -40,7 +40,7 @@ async def test_an_event_goes_at_once_while_the_loop_is_free() -> None:
         taking = asyncio.ensure_future(subscription.take(soon()))
         await turns()
         if not taking.done():
-            await asyncio.sleep(0.002)  # what the pause after a short round takes on the loop's clock
+            await asyncio.sleep(0.002)  # the pause after a round of one, on the loop's clock
         assert sequences(await taking) == [sequence]
 
 
@@ -150,3 +150,23 @@ async def test_limits_count_subscribers_of_all_channels() -> None:
         out.subscribe("third")
     out.unsubscribe(first)
     out.subscribe("third")
+
+
+async def test_the_pause_grows_with_the_subscribers_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_PAUSE_S", 0.004)
+    pauses: list[float] = []
+    loop, later = asyncio.get_running_loop(), asyncio.get_running_loop().call_later
+
+    def noted(delay: float, *call: Any) -> asyncio.TimerHandle:
+        pauses.append(delay)
+        return later(delay, *call)
+
+    monkeypatch.setattr(loop, "call_later", noted)
+    out, subscriptions = fanout(), []
+    for sequence, more in ((1, 1), (2, 9), (3, 90)):
+        subscriptions += [out.subscribe("acme") for _ in range(more)]
+        out.publish([event(sequence)])
+        for subscription in subscriptions:
+            assert sequences(await subscription.take(soon(30))) == [sequence]
+    await turns()
+    assert pauses == [0.004, 0.04, module._LONGEST_PAUSE_S]

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterator
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from graphql import OperationDefinitionNode, parse
 from strawberry.types import get_object_definition
 
-from api.graphql.sharing import Shareable, question
+from api.graphql import subscriptions
+from api.graphql.schema import schema
+from api.graphql.sharing import Answers, Burst, Shareable, question
 from api.graphql.subscriptions import BoardUpdate, IncidentUpdate, TimelineUpdate
 from api.graphql.types import TimelineEvent
 from api.live.events import RecordedEvent
+from api.problems import Problem
 from streams.domain.envelope import Envelope
 
 PLAIN = "subscription ($after: String) { timelineEventAdded(after: $after) { cursor } }"
@@ -59,3 +64,76 @@ def test_payloads_that_are_not_shareable_are_executed_for_each() -> None:
     assert issubclass(TimelineUpdate, Shareable)
     assert not issubclass(IncidentUpdate, Shareable)
     assert not issubclass(BoardUpdate, Shareable)
+
+
+async def followed(
+    monkeypatch: pytest.MonkeyPatch, bursts: AsyncGenerator[Burst, None], *, is_socket: bool
+) -> tuple[list[Any], list[str]]:
+    """What a subscription of the cursors of these bursts sends, and the errors that it ends with."""
+
+    async def selection(*_: object) -> tuple[None, None]:
+        return None, None
+
+    monkeypatch.setattr(subscriptions, "_selection", selection)
+    monkeypatch.setattr(subscriptions, "_timeline", lambda *_: bursts)
+    context = SimpleNamespace(is_socket=is_socket)
+    found = await schema.subscribe("subscription { timelineEventAdded { cursor } }", context_value=context)
+    sent, errors = [], []
+    async for result in cast("AsyncIterator[Any]", found):
+        if isinstance(result.data, Answers):
+            sent += [tail async for tails in result.data.tails() for tail in tails]
+        elif result.data is not None:
+            sent.append(result.data)
+        errors += [(error.extensions or {}).get("code", error.message) for error in result.errors or ()]
+    return sent, errors
+
+
+async def three(last: Exception | None = None) -> AsyncGenerator[Burst, None]:
+    yield Burst([TimelineUpdate(cursor="1"), TimelineUpdate(cursor="2")])
+    if last is not None:
+        raise last
+    yield Burst([TimelineUpdate(cursor="3")])
+
+
+async def test_a_socket_is_given_a_feed_and_others_each_update(monkeypatch: pytest.MonkeyPatch) -> None:
+    tails, none = await followed(monkeypatch, three(), is_socket=True)
+    assert tails == [b'{"data":{"timelineEventAdded":{"cursor":"%d"}}}}' % number for number in (1, 2, 3)]
+    updates, neither = await followed(monkeypatch, three(), is_socket=False)
+    assert updates == [{"timelineEventAdded": {"cursor": str(number)}} for number in (1, 2, 3)]
+    assert none == neither == []
+
+
+@pytest.mark.parametrize("is_socket", [True, False])
+async def test_what_ends_a_stream_early_is_told_behind_what_came_before(
+    monkeypatch: pytest.MonkeyPatch, *, is_socket: bool
+) -> None:
+    bursts = three(Problem(503, "slow-subscriber", "Cut off"))
+    sent, errors = await followed(monkeypatch, bursts, is_socket=is_socket)
+    assert (len(sent), errors) == (2, ["slow-subscriber"])
+
+
+async def test_an_update_that_cannot_be_answered_ends_the_feed_and_is_masked(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken() -> AsyncGenerator[Burst, None]:
+        yield Burst([TimelineUpdate(cursor="1")])
+        yield Burst([TimelineUpdate(cursor=cast("str", None))])
+        yield Burst([TimelineUpdate(cursor="3")])
+
+    sent, errors = await followed(monkeypatch, broken(), is_socket=True)
+    assert (len(sent), errors) == (1, ["Unexpected error."])
+
+
+def test_a_burst_is_answered_once_for_each_question() -> None:
+    asked: list[str] = []
+
+    class Execution:
+        def __init__(self, question: str) -> None:
+            self.question = question
+
+        def answer(self, update: TimelineUpdate) -> SimpleNamespace:
+            asked.append(f"{self.question} {update.cursor}")
+            return SimpleNamespace(tail=f"{self.question}{update.cursor}".encode())
+
+    burst = Burst([TimelineUpdate(cursor="1"), TimelineUpdate(cursor="2")])
+    for text in ("a", "b", "a"):
+        assert burst.tails(cast("Any", Execution(text))) == [f"{text}1".encode(), f"{text}2".encode()]
+    assert asked == ["a 1", "a 2", "b 1", "b 2"]
