@@ -64,9 +64,9 @@ ALONE = {
     "what-if": Alone(
         "what_if",
         "--signals",
-        100_000,
+        200_000,
         (
-            Figure("what_if_sps", "what-if, one core (signals/s)", 0, "20,000"),
+            Figure("what_if_sps", "what-if: one core decides, one reads (signals/s)", 0, "20,000"),
             Figure("what_if_decode_sps_cpu", "raw: the same signals decoded and no more (signals/s)", 0, ""),
         ),
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -62,8 +63,8 @@ def command(
     from cli.output import standard_error
     from cli.rules import read_file
     from infra.local.environment import apply
-    from streams.agents import what_if_report
-    from streams.agents.recorded import NothingThere, intake, record
+    from streams.agents import read_ahead, what_if_report
+    from streams.agents.recorded import NothingThere, record
     from streams.agents.what_if import simulate
     from streams.runtime import collector
 
@@ -74,7 +75,8 @@ def command(
     with standard_error().status("deciding the recorded signals again"), errors():
         log = open_log(source)
         try:
-            simulation = simulate(tenant, rule_set, intake(log, span), record(log, span))
+            with read_ahead.messages(partial(open_log, source), log, span) as intake:
+                simulation = simulate(tenant, rule_set, intake, record(log, span))
         except NothingThere as error:
             raise CommandError(str(error), ExitCode.NOT_FOUND) from error
     document = what_if_report.as_document(tenant, rule_set, simulation)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import pytest
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from projections.sources import KafkaSource
+from streams.agents.read_ahead import ReadAhead
 from streams.agents.recorded import KafkaLog, SpanOf, intake
 from streams.archive.archiver import Archiver
 from streams.archive.deciding import Deciding
@@ -106,6 +108,8 @@ def test_readers_go_on_from_the_archive(
     assert begins(kafka, EVENTS) == passed
     assert _everything(KafkaSource(kafka, reader=histories)) == whole
     assert list(intake(ArchivedLog(archive), SpanOf("tenant-1"))) == messages
+    with ReadAhead(partial(ArchivedLog, archive), SpanOf("tenant-1")) as ahead:
+        assert list(ahead) == messages
     again = Deciding(kafka, archive).run()
     assert not again.differences
     assert not again.not_compared
