@@ -9,6 +9,7 @@ import random
 from collections.abc import Sequence
 from functools import partial
 
+import httpx
 import orjson
 
 from bench import accept
@@ -19,13 +20,14 @@ from bench.load import Load, Stream
 from bench.part import Found, Row, Scale, load_average
 from bench.seed import seed
 from bench.world import World, world
+from infra.local.settings import LOOPBACK
 from infra.torture.tenants import Tenant
 from projections.connections import connect
 
 SIZES = (10_000, 100_000, 1_000_000)
 CONNECTIONS = 2
-_NESTED = """query { incidents(first: 10, filter: {status: ["open"]}) { items { id title severity
-  timeline(first: 5) { items { type recordedAt } } } } }"""
+_NESTED = """query { incidents(first: 10, filter: {status: ["open"]}) { nodes { id title severity
+  timeline(first: 5) { nodes { type recordedAt } } } } }"""
 
 
 def measure(scale: Scale) -> Found:
@@ -36,6 +38,7 @@ def measure(scale: Scale) -> Found:
         for size in [size for size in SIZES if size <= scale.largest]:
             empty(there)
             seed(there.database, names, size)
+            _require_data(there)
             _size(there, scale, found, size)
     return found
 
@@ -76,6 +79,16 @@ def mixed(tenant: Tenant, incidents: int, count: int, number: int) -> list[bytes
             continue
         found.append(request("GET", path, headers))
     return found
+
+
+def _require_data(there: World) -> None:
+    """GraphQL answers 200 to what its schema does not know: an error would be measured as a read."""
+    tenant = there.tenants[0]
+    headers = {"Authorization": f"Bearer {tenant.viewer_token}"}
+    url = f"http://{LOOPBACK}:{there.api_ports[0]}/graphql"
+    answer = httpx.post(url, json={"query": _NESTED}, headers=headers, timeout=30).json()
+    if "errors" in answer or not answer["data"]["incidents"]["nodes"]:
+        raise SystemExit(f"GraphQL answers {answer}")
 
 
 def _size(there: World, scale: Scale, found: Found, size: int) -> None:

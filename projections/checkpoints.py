@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Self
 
 import orjson
+from psycopg import sql
 
 from projections.base import Projection
 from projections.connections import Connection
@@ -37,6 +38,14 @@ FROM unnest(%s::text[], %s::int[], %s::text[], %s::int[], %s::bigint[], %s::bigi
 WHERE c.projection = m.projection AND c.generation = m.generation AND c.topic = m.topic AND c.partition = m.partition
   AND c.next_offset = m.expected AND c.epoch = m.epoch
 """
+_ADVANCE_AND_SAY = (
+    sql.SQL(
+        "WITH moved AS ({} RETURNING 1)"
+        " SELECT (SELECT count(*) FROM moved), count(pg_notify(%s, payload)) FROM unnest(%s::text[]) AS payload"
+    )
+    .format(sql.SQL(_ADVANCE))
+    .as_bytes()
+)
 
 
 _ACTIVE = "SELECT projection, generation FROM ops.projection_active"
@@ -153,27 +162,31 @@ def advance(connection: Connection, moves: Mapping[Checkpoint, int]) -> None:
     Raises ``Fenced`` when a checkpoint is no longer where its holder left it. Whoever is not fenced holds the
     generations that readers see: a swap raises the epochs of those that it replaces.
     """
-    move(connection, moves)
     heads: dict[tuple[str, int], dict[str, int]] = {}
     for checkpoint, offset in moves.items():
         heads.setdefault((checkpoint.topic, checkpoint.partition), {})[checkpoint.projection] = offset
     payloads = [
-        Progress(topic, partition, min(moved.values()), sorted(moved)) for (topic, partition), moved in heads.items()
+        Progress(topic, partition, min(moved.values()), sorted(moved)).payload()
+        for (topic, partition), moved in heads.items()
     ]
-    connection.execute(
-        "SELECT pg_notify(%s, payload) FROM unnest(%s::text[]) AS payload",
-        (CHANNEL, [one.payload() for one in payloads]),
-    )
+    row = connection.execute(_ADVANCE_AND_SAY, [*_columns(moves), CHANNEL, payloads]).fetchone()
+    _require_all(moves, row[0] if row else 0)
 
 
 def move(connection: Connection, moves: Mapping[Checkpoint, int]) -> None:
     """Move each checkpoint without a word to listeners: nobody reads these rows yet; raises ``Fenced``."""
-    if not moves:
-        return
+    if moves:
+        _require_all(moves, connection.execute(_ADVANCE, _columns(moves)).rowcount)
+
+
+def _columns(moves: Mapping[Checkpoint, int]) -> list[list[object]]:
     rows = [(*checkpoint.key, checkpoint.next_offset, checkpoint.epoch, offset) for checkpoint, offset in moves.items()]
-    moved = connection.execute(_ADVANCE, [list(column) for column in zip(*rows, strict=True)]).rowcount
-    if moved != len(rows):
-        raise Fenced(f"{len(rows) - moved} of {', '.join(map(str, moves))}: held by another projector, or moved")
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _require_all(moves: Mapping[Checkpoint, int], moved: int) -> None:
+    if moved != len(moves):
+        raise Fenced(f"{len(moves) - moved} of {', '.join(map(str, moves))}: held by another projector, or moved")
 
 
 def committed(connection: Connection, moves: Mapping[Checkpoint, int]) -> bool:

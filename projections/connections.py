@@ -86,6 +86,23 @@ def pool(settings: DatabaseSettings, role: DatabaseRole, *, name: str, max_size:
     )
 
 
+class Plans:
+    """The plans of one connection's prepared statements, which would otherwise stay those of the first batches.
+
+    A table that was empty then is read as a whole, or by the wrong index, until it is analyzed: a minute, in a storm.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._batches = 0
+
+    def batch(self) -> None:
+        """A batch begins: whenever their number has doubled, have every statement planned anew."""
+        self._batches += 1
+        if self._batches.bit_count() == 1:
+            self._connection.execute(b"DISCARD PLANS")
+
+
 async def refuse_powerful_role(connection: AsyncConnection) -> None:
     """Raise ``TooPowerfulRole`` when the session's role is superuser, has BYPASSRLS or owns tables of the product."""
     row = await (await connection.execute(_PRIVILEGES)).fetchone()

@@ -19,7 +19,7 @@ from confluent_kafka import KafkaException
 from projections import checkpoints
 from projections.base import LogBeginsLater, Projection, Rebuildable, Record, SequenceGap
 from projections.checkpoints import Checkpoint
-from projections.connections import Connection, connect
+from projections.connections import Connection, Plans, connect
 from projections.registry import rebuildable
 from projections.sources import Reading, Source
 from projections.writer import TRANSIENT
@@ -90,6 +90,7 @@ class Held:
         partitions: Iterable[int],
     ) -> None:
         self._connection = connection
+        self._plans = Plans(connection)
         self._projections = projections
         self._sequences = _Sequences()
         self._held: dict[int, list[Checkpoint]] = {
@@ -135,6 +136,7 @@ class Held:
         write: Callable[[Rebuildable, Connection, Sequence[Record]], int],
     ) -> None:
         self._sequences.check(records)
+        self._plans.batch()
         moves = {one: following for one in self._held[number] if one.next_offset < following}
         with self._connection.transaction():
             checkpoints.move(self._connection, moves)

@@ -14,7 +14,7 @@ import tenacity
 from projections import checkpoints
 from projections.base import LogBeginsLater, Projection, Record
 from projections.checkpoints import Checkpoint
-from projections.connections import Connection
+from projections.connections import Connection, Plans
 from projections.registry import READ_MODELS, of_generations
 from projections.sequences import TenantSequences
 from streams.domain.catalogue import Topic
@@ -45,6 +45,7 @@ class Writer:
         self._held: dict[Partition, list[Checkpoint]] = {}
         self._left: dict[Partition, list[Checkpoint]] = {}
         self._connection: Connection | None = None
+        self._plans: Plans | None = None
         self._sequences = _sequences(projections)
         self.problem = ""
         self._retry = tenacity.Retrying(
@@ -152,6 +153,8 @@ class Writer:
     def _transact(
         self, connection: Connection, batch: Mapping[Partition, Sequence[Record]], moves: Mapping[Checkpoint, int]
     ) -> None:
+        if self._plans is not None:
+            self._plans.batch()
         written: dict[str, int] = {}
         events = [r for (topic, _), records in batch.items() if topic == "incident-events" for r in records]
         with connection.transaction():
@@ -183,6 +186,7 @@ class Writer:
 
     def _open(self) -> Connection:
         self._connection = connection = self._connect()
+        self._plans = Plans(connection)
         for projection in self._projections:
             projection.prepare(connection)
         return connection

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
+import uvloop
 from confluent_kafka import KafkaException
 from faust.types import TP
 
@@ -114,6 +115,7 @@ class Worker:
     def run(self, metrics_port: int = 0) -> None:
         """Run until SIGTERM or SIGINT; ends the process with ``EXIT_FATAL`` when only a restart can help."""
         collector.spare()
+        uvloop.install()  # Faust asks for its loops by the policy: most of a small batch's cost is passing it on
         self._watchdog.start()
         metrics.ORCHESTRATOR_OLDEST_UNDECIDED_SECONDS.set_function(self._oldest_s)
         if metrics_port:

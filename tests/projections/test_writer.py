@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 
+import orjson
 import psycopg
 import pytest
 from psycopg import sql
@@ -196,7 +197,10 @@ def test_listeners_hear_of_each_checkpoint(make_writer: Callable[[], Writer], da
         writer.claim(EVENTS, no_log_start)
         writer.write({EVENTS: full(History())[:3]})
         heard = [notice.payload for notice in listener.notifies(timeout=5, stop_after=1)]
-    assert heard == ['{"topic":"incident-events","partition":0,"next_offset":3}']
+    names = sorted(one.name for one in projections() if one.topic == "incident-events")
+    assert [orjson.loads(payload) for payload in heard] == [
+        {"topic": "incident-events", "partition": 0, "next_offset": 3, "projections": names}
+    ]
 
 
 def test_text_that_postgresql_cannot_hold_is_replaced_and_long_keys_are_cut(
