@@ -7,7 +7,15 @@ from collections.abc import Iterator, Sequence
 import strawberry
 import structlog
 from graphql import GraphQLError
-from strawberry.extensions import MaskErrors, MaxAliasesLimiter, MaxTokensLimiter, QueryDepthLimiter
+from strawberry.extensions import (
+    AddValidationRules,
+    MaskErrors,
+    MaxAliasesLimiter,
+    MaxTokensLimiter,
+    ParserCache,
+    QueryDepthLimiter,
+    ValidationCache,
+)
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext, ExecutionResult, StreamExecutionResult
 
@@ -57,6 +65,13 @@ class ProblemErrors(MaskErrors):
         )
 
 
+_LIMITS = [
+    *QueryDepthLimiter(max_depth=MAX_DEPTH).validation_rules,
+    *MaxAliasesLimiter(max_alias_count=MAX_ALIASES).validation_rules,
+]
+"""Made once: a document that was valid by other rules, newly made ones too, is validated again."""
+
+
 class Schema(strawberry.Schema):
     """A schema that leaves logging to ``ProblemErrors``: a client's mistake is not worth a traceback."""
 
@@ -69,9 +84,10 @@ schema = Schema(
     mutation=Mutation,
     subscription=Subscription,
     extensions=[
-        lambda: QueryDepthLimiter(max_depth=MAX_DEPTH),
-        lambda: MaxAliasesLimiter(max_alias_count=MAX_ALIASES),
+        lambda: AddValidationRules(_LIMITS),
         lambda: MaxTokensLimiter(max_token_count=MAX_TOKENS),
+        ParserCache,
+        ValidationCache,
         ProblemErrors,
     ],
     execution_context_class=SharedExecution,
