@@ -12,7 +12,7 @@ from api.auth import Unavailable
 from projections.connections import AsyncConnection, AsyncPool, refuse_powerful_role
 from projections.queries.tenant import tenant_session
 
-_LOST = (
+LOST = (
     psycopg.OperationalError,  # the server is gone, starting, out of connections, or a time limit struck
     psycopg.InterfaceError,  # the connection was closed under the query
     PoolTimeout,
@@ -21,6 +21,7 @@ _LOST = (
     psycopg.errors.UndefinedFunction,
     psycopg.errors.InvalidSchemaName,
 )
+"""What is no mistake of ours or of the caller: the same again may work later."""
 
 
 class Database:
@@ -37,7 +38,7 @@ class Database:
             await self._refuse_powerful_role()
             async with tenant_session(self._pool, tenant_id, write=write) as connection:
                 yield connection
-        except _LOST as error:
+        except LOST as error:
             raise Unavailable(str(error).strip()) from error
 
     async def _refuse_powerful_role(self) -> None:
@@ -53,5 +54,5 @@ class Database:
         try:
             async with self._pool.connection() as connection:
                 yield connection
-        except _LOST as error:
+        except LOST as error:
             raise Unavailable(str(error).strip()) from error

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from api.database import Database
+from api.joint import JointSessions
 from api.live.events import RecordedEvent
 from api.live.follow import Selection
 from api.problems import Problem
@@ -49,9 +50,9 @@ _SERVING = list(READ_MODELS)
 
 
 class Reads:
-    """Reads of one tenant at a time, each in a session of its own."""
+    """Reads of one tenant at a time, each in a session as ``database`` gives it."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database | JointSessions) -> None:
         self._database = database
 
     async def checkpoints(self) -> Mapping[int, int]:

@@ -11,6 +11,8 @@ from strawberry.types import Info
 
 from api.auth import Credential, credential, require
 from api.dependencies import Api, parts
+from api.joint import JointSessions
+from api.reads import Reads
 from policy.decision import Action, Principal
 
 
@@ -19,6 +21,7 @@ class Context(BaseContext):
 
     connection_params: dict[str, Any] | None = None
     _credential: Credential | None = None
+    _reads: Reads | None = None
 
     @property
     def connection(self) -> HTTPConnection:
@@ -35,6 +38,13 @@ class Context(BaseContext):
     def api(self) -> Api:
         """The parts of the API."""
         return parts(self.connection)
+
+    @property
+    def reads(self) -> Reads:
+        """Reads whose fields share a session: those that a document asks for at the same moment."""
+        if self._reads is None:
+            self._reads = Reads(JointSessions(self.api.database))
+        return self._reads
 
     @property
     def authorization(self) -> str | None:

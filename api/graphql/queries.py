@@ -107,11 +107,11 @@ class Query:
     ) -> Incident | None:
         """By id or number."""
         principal = await info.context.ask(Action.READ_INCIDENTS, "incident_id", id)
-        row = await info.context.api.reads.incident(principal.tenant_id, id, aware(as_of))
+        row = await info.context.reads.incident(principal.tenant_id, id, aware(as_of))
         for _ in range(_LONGEST_CHAIN):
             if row is None or not row.merged_into or not follow_merged:
                 break
-            row = await info.context.api.reads.incident(principal.tenant_id, row.merged_into, aware(as_of))
+            row = await info.context.reads.incident(principal.tenant_id, row.merged_into, aware(as_of))
         return Incident.of(row) if row else None
 
     @strawberry.field(description="Incidents, newest first")
@@ -135,7 +135,7 @@ class Query:
             firing=chosen.firing,
             include_merged=chosen.include_merged,
         )
-        reads, at = info.context.api.reads, aware(as_of)
+        reads, at = info.context.reads, aware(as_of)
         if at is None:
             rows, cursor = await reads.incidents(principal.tenant_id, wanted, after=after, limit=first)
         else:
@@ -148,7 +148,7 @@ class Query:
     ) -> Timeline:
         """A page of events; empty for an unknown incident."""
         principal = await info.context.ask(Action.READ_TIMELINE, "incident_id", incident_id)
-        reads = info.context.api.reads
+        reads = info.context.reads
         row = await reads.incident(principal.tenant_id, incident_id)
         if row is None:
             return timeline_page([], None)
@@ -166,7 +166,7 @@ class Query:
         """A page of alerts."""
         principal = await info.context.ask(Action.READ_ALERTS)
         return alert_page(
-            *await info.context.api.reads.alerts(
+            *await info.context.reads.alerts(
                 principal.tenant_id,
                 AlertFilter(source=source, disposition=tuple(disposition or ())),
                 after=after,
@@ -178,7 +178,7 @@ class Query:
     async def board(self, info: Resolving) -> Board:
         """The board."""
         principal = await info.context.ask(Action.READ_BOARD)
-        return board_of(await info.context.api.reads.board(principal.tenant_id))
+        return board_of(await info.context.reads.board(principal.tenant_id))
 
     @strawberry.field(description="Tickets in other systems, those that were linked last first")
     async def tickets(
@@ -190,7 +190,7 @@ class Query:
     ) -> TicketConnection:
         """A page of tickets."""
         principal = await info.context.ask(Action.READ_TIMELINE)
-        chosen, reads = filter or TicketFilterInput(), info.context.api.reads
+        chosen, reads = filter or TicketFilterInput(), info.context.reads
         wanted = TicketFilter(
             incident_id=await incident_id_of(reads, principal.tenant_id, chosen.incident_id),
             integration_id=chosen.integration_id,
@@ -211,7 +211,7 @@ class Query:
     ) -> TicketConflictConnection:
         """A page of conflicts, open and ended ones."""
         principal = await info.context.ask(Action.READ_TIMELINE)
-        chosen, reads = filter or TicketConflictFilterInput(), info.context.api.reads
+        chosen, reads = filter or TicketConflictFilterInput(), info.context.reads
         state: ConflictState | None = chosen.state.value if chosen.state else None
         wanted = ConflictFilter(
             incident_id=await incident_id_of(reads, principal.tenant_id, chosen.incident_id),

@@ -162,33 +162,31 @@ class Incident:
     async def timeline(self, info: Resolving, first: First = 50, after: After = None) -> Timeline:
         """A page of the incident's own events; the cursor is the incident's sequence."""
         principal = await info.context.ask(Action.READ_TIMELINE, "incident_id", self.id)
-        return timeline_page(
-            *await info.context.api.reads.timeline(principal.tenant_id, self.id, after=after, limit=first)
-        )
+        return timeline_page(*await info.context.reads.timeline(principal.tenant_id, self.id, after=after, limit=first))
 
     @strawberry.field(description="Its tickets in other systems, with their conflicts")
     async def tickets(self, info: Resolving) -> list[Ticket]:
         """Those that follow this incident, also after a merge."""
         principal = await info.context.ask(Action.READ_TIMELINE, "incident_id", self.id)
-        return [Ticket.of(one) for one in await tickets_of(info.context.api.reads, principal.tenant_id, self.id)]
+        return [Ticket.of(one) for one in await tickets_of(info.context.reads, principal.tenant_id, self.id)]
 
     @strawberry.field(description="Its files, the newest first")
     async def attachments(self, info: Resolving, first: First = 50, after: After = None) -> AttachmentConnection:
         """A page of the files that belong to the incident."""
         principal = await info.context.ask(Action.READ_ATTACHMENTS, "incident_id", self.id)
-        return file_page(*await info.context.api.reads.files(principal.tenant_id, self.id, after=after, limit=first))
+        return file_page(*await info.context.reads.files(principal.tenant_id, self.id, after=after, limit=first))
 
     @strawberry.field(description="Its links, the newest first")
     async def links(self, info: Resolving, first: First = 50, after: After = None) -> LinkConnection:
         """A page of the links that belong to the incident."""
         principal = await info.context.ask(Action.READ_ATTACHMENTS, "incident_id", self.id)
-        return link_page(*await info.context.api.reads.links(principal.tenant_id, self.id, after=after, limit=first))
+        return link_page(*await info.context.reads.links(principal.tenant_id, self.id, after=after, limit=first))
 
     @strawberry.field(description="Its alerts, newest first")
     async def alerts(self, info: Resolving, first: First = 50, after: After = None) -> AlertConnection:
         """A page of the signals that the incident holds."""
         principal = await info.context.ask(Action.READ_ALERTS, "incident_id", self.id)
-        reads = info.context.api.reads
+        reads = info.context.reads
         return alert_page(
             *await reads.alerts(principal.tenant_id, AlertFilter(incident_id=self.id), after=after, limit=first)
         )
