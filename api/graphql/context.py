@@ -41,7 +41,12 @@ class Context(BaseContext):
 
     @property
     def reads(self) -> Reads:
-        """Reads whose fields share a session: those that a document asks for at the same moment."""
+        """Reads whose fields share a session: those that a document asks for at the same moment.
+
+        The operations of a WebSocket do not: one that its client ends would fail the others' transaction.
+        """
+        if self.is_socket:
+            return self.api.reads
         if self._reads is None:
             self._reads = Reads(JointSessions(self.api.database))
         return self._reads

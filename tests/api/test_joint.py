@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any
 
 import psycopg
 import pytest
 from pydantic import SecretStr
+from starlette.requests import Request
+from starlette.websockets import WebSocket
 
 from api.auth import Unavailable
 from api.database import Database
+from api.graphql.context import Context
 from api.joint import JointSessions
 from projections.connections import AsyncConnection, AsyncPool, pool
 from streams.runtime.settings import DatabaseSettings
@@ -26,6 +31,10 @@ async def connections(database_url: str) -> AsyncIterator[AsyncPool]:
         await opened.resize(2)  # all of them are there from the beginning, so that one that is missing is in use
         await opened.wait()
         yield opened
+
+
+async def unused(*_: object) -> Any:
+    raise AssertionError("nothing is sent or received")
 
 
 async def where(connection: AsyncConnection) -> tuple[object, ...]:
@@ -89,6 +98,18 @@ async def test_whoever_opened_the_session_may_leave_before_it_is_open(connection
     assert (await second)[0] == "acme"
     assert first.cancelled()
     assert connections.get_stats()["pool_available"] == connections.get_stats()["pool_size"]
+
+
+def test_operations_of_a_socket_do_not_share_a_session() -> None:
+    api = SimpleNamespace(database=object(), reads=object())
+    scope = {"app": SimpleNamespace(state=SimpleNamespace(api=api)), "headers": []}
+    context = Context()
+    context.request = WebSocket({**scope, "type": "websocket"}, receive=unused, send=unused)
+    assert context.reads is api.reads
+    context = Context()
+    context.request = Request({**scope, "type": "http"})
+    assert context.reads is not api.reads
+    assert context.reads is context.reads
 
 
 async def test_all_hear_that_the_database_is_away(connections: AsyncPool) -> None:
