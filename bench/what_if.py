@@ -99,7 +99,7 @@ def figures(signals: int) -> dict[str, float | int | None]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write(folder, signals)
-        collector.spare()
+        collector.stop()
 
         def decode() -> int:
             return sum(1 for _ in intake(Files(folder), span))

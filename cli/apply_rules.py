@@ -65,8 +65,10 @@ def _planned(rule_set: Any, span: SpanOf) -> Plan:
     from streams.agents.applying import Held, plan
     from streams.agents.recorded import KafkaLog, NothingThere, intake, record
     from streams.agents.what_if import simulate
+    from streams.runtime import collector
     from streams.runtime.settings import KafkaSettings
 
+    collector.stop()
     held = Held()
     with standard_error().status("deciding the recorded signals again"), KafkaLog(KafkaSettings()) as log:
         try:

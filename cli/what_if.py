@@ -69,7 +69,7 @@ def command(
     from streams.runtime import collector
 
     rule_set = read_file(rules).rule_set
-    collector.spare()
+    collector.stop()
     apply()
     span = span_of(tenant, since, until, service)
     with standard_error().status("deciding the recorded signals again"), errors():

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Iterable, MutableMapping, Sequence
 from datetime import datetime
+from typing import get_args
 
-from projections.base import bounded, instant
+from projections.base import Record, bounded, instant
 from streams.domain import events
 from streams.domain.records import dataclass
 
@@ -25,6 +26,7 @@ COLUMNS = {
 }
 
 AlertEvent = events.AlertsAttached | events.AlertsRepeated | events.AlertsResolved
+_ALERT_EVENTS = get_args(AlertEvent)
 Key = tuple[str, str, str]
 """Tenant, incident and alert key."""
 
@@ -44,13 +46,17 @@ class AlertState:
     external_id: str
 
 
-def keys(tenant_id: str, incident_id: str, data: AlertEvent) -> list[Key]:
-    """The alerts that the event is about."""
-    return [(tenant_id, incident_id, bounded(alert.alert_key)) for alert in data.alerts]
+def said(tenant_id: str, incident_id: str, history: Iterable[Record]) -> list[tuple[int, list[Key], AlertEvent]]:
+    """The events of an incident that are about alerts: each one's sequence, its alerts and what it says."""
+    return [
+        (record.envelope.sequence, [(tenant_id, incident_id, bounded(alert.alert_key)) for alert in data.alerts], data)
+        for record in history
+        if isinstance(data := record.data, _ALERT_EVENTS)
+    ]
 
 
 def change(states: MutableMapping[Key, AlertState], about: Sequence[Key], data: AlertEvent) -> None:
-    """Fold the event, which is about these alerts (``keys``), into ``states``.
+    """Fold the event, which is about these alerts (as ``said`` has them), into ``states``.
 
     The order of the record decides: an alert fires once it was attached, until it is resolved. Which signal counts
     when they arrive out of order, the orchestrator has decided already; what changes nothing is a repetition.

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from projections.base import Record, SequenceGap, bounded, instant, instant_or_none, milliseconds
 from projections.decoding import jsonb
-from streams.domain import events
-from streams.domain.envelope import Envelope
 from streams.domain.incident import Incident, Relative, changed, evolve
 from streams.domain.records import dataclass
 
@@ -139,19 +138,22 @@ def to_incident(row: IncidentRow) -> Incident:
     return Incident(id=row.incident_id, family=family, **found)
 
 
-def fold(incident: Incident | None, envelope: Envelope, event: events.IncidentEvent) -> Incident:
-    """The incident after the event, by the domain's own ``evolve``.
+def fold(incident: Incident | None, history: Sequence[Record]) -> Incident:
+    """The incident after its next events, of which there is at least one, by the domain's own ``evolve``.
 
-    Raises ``SequenceGap`` when the event is not the next one of the incident.
+    Raises ``SequenceGap`` when an event is not the next one of the incident.
     """
-    before = incident.sequence if incident else 0
-    if envelope.sequence != before + 1:
-        raise SequenceGap(
-            f"tenant {envelope.tenantid}, incident {envelope.subject}: {type(event).__name__} has sequence"
-            f" {envelope.sequence} after {before}"
-        )
-    after = evolve(incident, event, id_=envelope.subject, at=envelope.recordedtime)
-    return changed(after, sequence=envelope.sequence)
+    sequence = incident.sequence if incident else 0
+    for record in history:
+        envelope, sequence = record.envelope, sequence + 1
+        if envelope.sequence != sequence:
+            raise SequenceGap(
+                f"tenant {envelope.tenantid}, incident {envelope.subject}: {type(record.data).__name__} has sequence"
+                f" {envelope.sequence} after {sequence - 1}"
+            )
+        incident = evolve(incident, record.data, id_=envelope.subject, at=envelope.recordedtime)
+    assert incident is not None, "there is an event"
+    return changed(incident, sequence=sequence)
 
 
 def values(incident: Incident, last: Record) -> tuple[Any, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from operator import attrgetter
 from typing import Any, get_args
@@ -10,7 +10,7 @@ from typing import Any, get_args
 from projections import incident_alerts, incident_rows
 from projections.base import Record, bounded
 from projections.connections import Connection
-from projections.incident_alerts import AlertEvent, AlertState, Key
+from projections.incident_alerts import AlertState, Key
 from projections.incident_rows import IncidentRow, fold, to_incident
 from projections.staging import Staging, excluded
 from streams.domain import events
@@ -22,6 +22,7 @@ Name = tuple[str, str]
 """Tenant and incident id."""
 
 _TENANT_EVENTS = get_args(events.TenantEvent)
+_REGROUPING = (events.Merged, events.Split)
 
 _SELECT_ROWS = """
 SELECT {columns} FROM {table}
@@ -94,8 +95,7 @@ class Incidents:
     def _write(self, connection: Connection, records: Sequence[Record], *, filling: bool) -> int:
         written = 0
         for part in _up_to_moves(records):
-            begun = {_name(record) for record in part if record.envelope.sequence == 1} if filling else set()
-            written += self._fold(connection, part, begun)
+            written += self._fold(connection, _histories(part), filling=filling)
             last = part[-1]
             if _moves_alerts(last):
                 keys = _moved_keys(last.data)
@@ -103,32 +103,31 @@ class Incidents:
                 connection.execute(self._move, (envelope.tenantid, envelope.subject, keys, keys, last.data.other))
         return written
 
-    def _fold(self, connection: Connection, records: Sequence[Record], begun: AbstractSet[Name]) -> int:
-        """Fold and write; nothing is there yet of incidents that have ``begun`` here: alerts move to them later."""
-        names = [_name(record) for record in records]
-        about = [
-            incident_alerts.keys(*name, record.data) if isinstance(record.data, AlertEvent) else ()
-            for name, record in zip(names, records, strict=True)
-        ]
-        incidents = self._load_incidents(connection, set(names) - begun)
-        states = self._load_states(connection, {key for keys in about for key in keys if key[:2] not in begun})
-        last: dict[Name, Record] = {}
+    def _fold(self, connection: Connection, histories: Mapping[Name, list[Record]], *, filling: bool) -> int:
+        """Fold and write what happened to each incident.
+
+        While ``filling``, nothing is there yet of incidents that begin here: alerts move to them later.
+        """
+        begun = {name for name, history in histories.items() if filling and history[0].envelope.sequence == 1}
+        about = {name: incident_alerts.said(*name, history) for name, history in histories.items()}
+        incidents = self._load_incidents(connection, histories.keys() - begun)
+        there = {key for name, said in about.items() if name not in begun for _, keys, _ in said for key in keys}
+        states = self._load_states(connection, there)
+        rows: list[tuple[Any, ...]] = []
         touched: set[Key] = set()
-        for name, record, keys in zip(names, records, about, strict=True):
-            before = incidents.get(name)
-            if before is not None and record.envelope.sequence <= before.sequence:
-                continue
-            incidents[name] = fold(before, record.envelope, record.data)
-            last[name] = record
-            if keys:
-                incident_alerts.change(states, keys, record.data)
-                touched.update(keys)
-        self._rows.load(
-            connection,
-            [incident_rows.stored(incident_rows.values(incidents[name], last[name])) for name in sorted(last)],
-        )
+        for name in sorted(histories):
+            incident = incidents.get(name)
+            known = incident.sequence if incident else 0
+            due = [record for record in histories[name] if record.envelope.sequence > known]
+            if due:
+                rows.append(incident_rows.stored(incident_rows.values(fold(incident, due), due[-1])))
+            for sequence, keys, data in about[name]:
+                if sequence > known:
+                    incident_alerts.change(states, keys, data)
+                    touched.update(keys)
+        self._rows.load(connection, rows)
         self._states.load(connection, [(*key, *_STATE(states[key])) for key in sorted(touched)])
-        return len(last) + len(touched)
+        return len(rows) + len(touched)
 
     def _load_incidents(self, connection: Connection, names: AbstractSet[Name]) -> dict[Name, Incident]:
         wanted = _columns(names, 2)
@@ -145,13 +144,25 @@ def _name(record: Record) -> Name:
     return record.envelope.tenantid, record.envelope.subject
 
 
+def _histories(records: Iterable[Record]) -> dict[Name, list[Record]]:
+    """The events of each incident, in their order."""
+    found: dict[Name, list[Record]] = {}
+    for record in records:
+        name = _name(record)
+        history = found.get(name)
+        if history is None:
+            history = found[name] = []
+        history.append(record)
+    return found
+
+
 def _columns(rows: Iterable[tuple[Any, ...]], width: int) -> list[list[Any]]:
     """Rows to columns, as ``unnest`` takes them."""
     return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(width)]
 
 
 def _moves_alerts(record: Record) -> bool:
-    return isinstance(record.data, events.Merged | events.Split) and record.data.role == "source"
+    return isinstance(record.data, _REGROUPING) and record.data.role == "source"
 
 
 def _moved_keys(data: events.Merged | events.Split) -> list[str] | None:

@@ -117,6 +117,11 @@ def reading(name: str) -> Callable[[Signal], str]:
     return (lambda signal: signal.labels.get(label, "")) if label != name else lambda _: ""
 
 
+@lru_cache(maxsize=1024)
+def _reading_all(names: tuple[str, ...]) -> tuple[Callable[[Signal], str], ...]:
+    return tuple(map(reading, names))
+
+
 def match(rules: Sequence[Rule], signal: Signal, holds: Callable[[str, Signal], bool]) -> Match | None:
     """The first rule that applies, with the signal's key under it; none when no rule does.
 
@@ -125,7 +130,7 @@ def match(rules: Sequence[Rule], signal: Signal, holds: Callable[[str, Signal], 
     for rule in rules:
         if rule.kind != signal.kind:
             continue
-        values = [reading(name)(signal) for name in rule.key_fields]
+        values = [read(signal) for read in _reading_all(rule.key_fields)]
         if all(values) and (not rule.when or holds(rule.when, signal)):
             return Match(rule, correlation_key(rule.name, rule.version, *values))
     return None

@@ -74,5 +74,5 @@ def _size(alert: events.Alert | events.AlertRef) -> int:
     if isinstance(alert, events.Alert):
         for texts in (alert.labels, alert.links):
             if texts:
-                size += len("".join(texts)) + len("".join(texts.values()))
+                size += len("".join([*texts, *texts.values()]))
     return size

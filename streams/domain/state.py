@@ -284,7 +284,10 @@ class TenantState:
         if old is not None and (new is None or new.incident_id != old.incident_id):
             self.alerts_of.get(old.incident_id, set()).discard(key)
         if new is not None:
-            self.alerts_of.setdefault(new.incident_id, set()).add(key)
+            held = self.alerts_of.get(new.incident_id)
+            if held is None:
+                held = self.alerts_of[new.incident_id] = set()
+            held.add(key)
             if not new.incident_id:
                 heapq.heappush(self.expiry, (new.event_time + UNKNOWN_FOR_MS, "alert", key))
 

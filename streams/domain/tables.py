@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, KeysView
 from typing import Any, Generic, TypeVar
 
 Value = TypeVar("Value")
@@ -32,7 +32,7 @@ class Journal:
 class Table(Generic[Value]):
     """Items of one kind by key; every change is journaled and told to ``on_change`` (key, old or None, new or None)."""
 
-    __slots__ = ("_items", "_journal", "_kind", "_on_change", "_tenant", "get")
+    __slots__ = ("_items", "_journal", "_kind", "_on_change", "_restore", "_tenant", "get", "keys")
 
     def __init__(
         self,
@@ -48,12 +48,15 @@ class Table(Generic[Value]):
         self._on_change = on_change
         self.get: Callable[[str], Value | None] = self._items.get
         """The item, or none; the dictionary's own, since every decision asks a dozen times."""
+        self.keys: KeysView[str] = self._items.keys()
+        """The keys as they are now, in the order in which they came: empty, and so false, without items."""
+        self._restore = self._set  # bound once, not for every change
 
     def put(self, key: str, value: Value) -> None:
         """Add or replace an item."""
         old = self.get(key)
         journal = self._journal
-        journal.undo.append((self._set, key, old))
+        journal.undo.append((self._restore, key, old))
         journal.changed[self._tenant, self._kind, key] = None
         self._items[key] = value
         if self._on_change is not None:
@@ -62,7 +65,7 @@ class Table(Generic[Value]):
     def drop(self, key: str) -> None:
         """Remove an item; removing what is not there changes nothing."""
         if key in self._items:
-            self._journal.undo.append((self._set, key, self._items[key]))
+            self._journal.undo.append((self._restore, key, self._items[key]))
             self._journal.changed[self._tenant, self._kind, key] = None
             self._set(key, None)
 

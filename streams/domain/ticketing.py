@@ -32,7 +32,7 @@ from streams.domain.tickets import RecordTicket, TicketObserved
 
 def follow(state: TenantState, recorder: Recorder) -> None:
     """Do what the events of the message mean for tickets."""
-    if len(state.mappings) or len(state.tickets):  # without either there is nothing to follow
+    if state.mappings.keys or state.tickets.keys:  # without either there is nothing to follow
         TicketSync(state, recorder).after()
 
 
