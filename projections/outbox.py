@@ -73,10 +73,11 @@ def intent_row(record: Record) -> Row:
     )
 
 
-_Result = events.EffectDelivered | events.EffectFailed | SyncCompleted | SyncFailed
+Result = events.EffectDelivered | events.EffectFailed | SyncCompleted | SyncFailed
+"""The events that end an intent."""
 
 
-def result_row(record: Record, result: _Result) -> Row:
+def result_row(record: Record, result: Result) -> Row:
     """A finished row in the order of ``COLUMNS``; all that is known of the intent is what its result says."""
     recorded = instant(record.envelope.recordedtime)
     delivered = isinstance(result, events.EffectDelivered | SyncCompleted) or _answered(result)
@@ -100,7 +101,7 @@ def result_row(record: Record, result: _Result) -> Row:
     )
 
 
-def _answered(result: _Result) -> bool:
+def _answered(result: Result) -> bool:
     """Whether a ticket intent that changed nothing was carried out all the same: it found what it did not expect."""
     return isinstance(result, SyncFailed) and result.kind == "stale"
 
@@ -156,6 +157,6 @@ class OutboxResults:
         """Write the results; the first one of an intent counts."""
         rows: dict[str, Row] = {}
         for record in records:
-            if isinstance(record.data, _Result) and record.data.intent_id:
+            if isinstance(record.data, Result) and record.data.intent_id:
                 rows.setdefault(record.data.intent_id, result_row(record, record.data))
         return self._staging.load(connection, [rows[key] for key in sorted(rows)])

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from projections.base import Record
 from projections.connections import Connection
 from projections.decoding import decode, record_of
-from projections.outbox import COLUMNS, TABLE, OutboxResults, intent_row
+from projections.outbox import COLUMNS, TABLE, OutboxResults, Result, intent_row
 from projections.staging import Staging
 from streams.archive.reading import Archive
 from streams.codec import cloudevents
 from streams.domain import events
 from streams.domain.catalogue import TYPE_OF
 from streams.domain.commands import RecordEffect
+from streams.domain.envelope import Envelope
+from streams.domain.errors import InvalidEvent
+from streams.domain.ticket_events import SyncCompleted, SyncFailed
+from streams.domain.ticket_files import RecordFiles
+from streams.domain.tickets import RecordTicket
 from streams.runtime.partition_reader import StoredRecord
 
 _ATTEMPTS = list(COLUMNS).index("attempts")
-_RESULTS = frozenset({TYPE_OF[events.EffectDelivered].encode(), TYPE_OF[events.EffectFailed].encode()})
-_REPORT = TYPE_OF[RecordEffect].encode()
+Report = RecordEffect | RecordTicket | RecordFiles
+"""What the dispatcher says became of an intent."""
+
+_RESULTS, _REPORTS = (frozenset(TYPE_OF[kind].encode() for kind in get_args(union)) for union in (Result, Report))
 INTENTS: Final = "outbox-intents"
 _AT_ONCE = 2_000
 
@@ -69,28 +76,42 @@ def _results(archive: Archive) -> Iterator[Record]:
         if _type(record) in _RESULTS:
             yield decode("incident-events", record.partition, record.offset, record.headers, record.value)
     for record in _of(archive, "incident-intake"):
-        if _type(record) == _REPORT:
-            yield _as_result(record)
+        if _type(record) not in _REPORTS:
+            continue
+        try:
+            envelope, report = cloudevents.decode(record.headers, record.value)
+        except InvalidEvent:
+            continue  # a dead letter: nobody will decide it either
+        yield _as_result(record, envelope, report)
 
 
-def _as_result(record: StoredRecord) -> Record:
-    """What the record will say of a result that is still in the intake."""
-    envelope, data = cloudevents.decode(record.headers, record.value)
-    names = (data.intent_id, data.connector, data.integration_id, data.action, data.attempts)
-    result: events.Event = (
-        events.EffectDelivered(*names, external_ref=data.external_ref, detail=data.detail)
-        if data.status == "delivered"
-        else events.EffectFailed(*names, expired=data.status == "expired", detail=data.detail)
-    )
-    placed = type(envelope)(
+def _as_result(record: StoredRecord, envelope: Envelope, report: Report) -> Record:
+    """What the record will say of a report that is still in the intake."""
+    result = result_of(report)
+    placed = Envelope(
         envelope.id,
         envelope.source,
         TYPE_OF[type(result)],
         envelope.tenantid,
-        subject=data.incident_id,
+        subject=report.incident_id,
         recordedtime=record.timestamp,
     )
     return record_of("incident-events", record.partition, record.offset, placed, result)
+
+
+def result_of(report: Report) -> Result:
+    """How an intent ended that is reported so, as far as the outbox is concerned."""
+    names = (report.intent_id, report.connector, report.integration_id, report.action)
+    if isinstance(report, RecordEffect):
+        if report.status == "delivered":
+            return events.EffectDelivered(
+                *names, report.attempts, external_ref=report.external_ref, detail=report.detail
+            )
+        return events.EffectFailed(*names, report.attempts, expired=report.status == "expired", detail=report.detail)
+    if report.status == "done":
+        return SyncCompleted("", *names, mapping_version=0, attempts=report.attempts, detail=report.detail)
+    kind = "refused" if report.status == "failed" else report.status
+    return SyncFailed("", *names, kind, report.attempts, detail=report.detail)
 
 
 def _of(archive: Archive, topic: str) -> Iterator[StoredRecord]:

@@ -116,14 +116,16 @@ class Operations:
         if digest == self._digest:
             return False
         at = max(now, listed.backups[-1].at + 1) if listed.backups else now  # the clocks of two hosts differ
-        key = self._storage.put(self._box.seal_bytes(zlib.compress(content), _BOUND_TO))
+        there = set(self._storage.keys(f"{self._folder}sha256/"))
+        key = self._storage.put(self._box.seal_bytes(zlib.compress(content), _BOUND_TO), folder=self._folder)
         named = (*listed.backups, Backup(at, key, digest, rows))
         kept = _kept(named)
         if not self._replace(listed, kept):
             self._storage.remove(key)
             raise Overtaken(f"{self._list_key} was changed since the operational tables were read")
         self._digest = digest
-        self._remove([one for one in named if one not in kept])
+        # Whoever stored one of these and did not name it yet is overtaken by now, or died: an erasure must not miss it.
+        self._remove((there | {one.object for one in named}) - {one.object for one in kept})
         return True
 
     def latest(self) -> Backup | None:
@@ -139,7 +141,7 @@ class Operations:
         for _ in range(_TRIES):
             listed = self._listed()
             older = listed.backups[:-1]
-            self._remove(older)  # first: what is removed and still listed is found by the next try
+            self._remove(one.object for one in older)  # first: what is still listed is found again
             if not older or self._replace(listed, listed.backups[-1:]):
                 return len(older)
         raise Overtaken(f"{self._list_key} was changed {_TRIES} times while backups were removed")
@@ -182,14 +184,18 @@ class Operations:
             written = self._storage.create(self._list_key, content)
         return written or self._listed().backups == tuple(backups)  # or its acknowledgement was lost
 
-    def _remove(self, backups: Iterable[Backup]) -> None:
-        """A crash before this leaves an unnamed object at worst."""
-        for backup in backups:
-            self._storage.remove(backup.object)
+    def _remove(self, objects: Iterable[str]) -> None:
+        """Remove backups that are no longer named; what a crash leaves goes with the next one that is taken."""
+        for key in objects:
+            self._storage.remove(key)
+
+    @property
+    def _folder(self) -> str:
+        return f"{self._prefix}operations/"
 
     @property
     def _list_key(self) -> str:
-        return f"{self._prefix}operations/backups.json"
+        return f"{self._folder}backups.json"
 
 
 def _kept(backups: Sequence[Backup]) -> tuple[Backup, ...]:

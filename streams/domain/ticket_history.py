@@ -145,7 +145,8 @@ class Tickets:
             return set()
         match event:
             case said.TicketLinked():
-                ticket.state = "linked"
+                if event.how != "merged":  # a merge takes a ticket along that is not there yet, or cannot be
+                    ticket.state = "linked"
                 ticket.external_id, ticket.external_key, ticket.url = event.external_id, event.external_key, event.url
             case said.TicketUnlinked():
                 return self._unlinked(ticket, event, at)

@@ -82,9 +82,9 @@ class ObjectStorage:
         if not _asking(lambda: self._client.bucket_exists(self._bucket)):
             _asking(lambda: self._client.make_bucket(self._bucket, location=self._region))
 
-    def put(self, content: bytes, content_type: str = "application/octet-stream") -> str:
-        """Store bytes and return their key, ``sha256/<hex>``; raises ``StorageUnavailable``."""
-        key = f"sha256/{hashlib.sha256(content).hexdigest()}"
+    def put(self, content: bytes, content_type: str = "application/octet-stream", folder: str = "") -> str:
+        """Store bytes and return their key, ``<folder>sha256/<hex>``; raises ``StorageUnavailable``."""
+        key = f"{folder}sha256/{hashlib.sha256(content).hexdigest()}"
         self.store(key, content, content_type)
         return key
 
@@ -112,7 +112,7 @@ class ObjectStorage:
         Raises ``UnknownObject``, ``DamagedObject`` and ``StorageUnavailable``.
         """
         content = _asking(lambda: self._read(key))
-        if key != f"sha256/{hashlib.sha256(content).hexdigest()}":
+        if not f"/{key}".endswith(f"/sha256/{hashlib.sha256(content).hexdigest()}"):
             raise DamagedObject(f"{key} does not hold what it was given")
         return content
 

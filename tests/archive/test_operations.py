@@ -100,8 +100,8 @@ class SleepyStorage(ObjectStorage):
         self.asleep, self.wake = threading.Event(), threading.Event()
         self.stored: list[str] = []
 
-    def put(self, content: bytes, content_type: str = "application/octet-stream") -> str:
-        key = super().put(content, content_type)
+    def put(self, content: bytes, content_type: str = "application/octet-stream", folder: str = "") -> str:
+        key = super().put(content, content_type, folder)
         self.stored.append(key)
         self.asleep.set()
         assert self.wake.wait(30)
@@ -141,6 +141,34 @@ def test_an_archiver_that_slept_between_reading_and_naming_is_overtaken(
     with pytest.raises(UnknownObject):
         storage.get(sleepy.stored[0])
     assert sleeper.take(database, NOW + 2_000), "it reads again"
+
+
+class ProcessDiedError(Exception):
+    """Of a process, at the worst moment."""
+
+
+class DyingStorage(ObjectStorage):
+    """Stores, and dies before anybody can name what was stored."""
+
+    def put(self, content: bytes, content_type: str = "application/octet-stream", folder: str = "") -> str:
+        super().put(content, content_type, folder)
+        raise ProcessDiedError
+
+
+def test_what_a_process_stored_and_never_named_goes_with_the_next_backup(
+    storage: ObjectStorage, object_storage: ObjectStorageSettings, database_url: str
+) -> None:
+    """An erasure removes every backup but its own: one that nobody names must not stay."""
+    database, prefix = database_settings(database_url), f"{PREFIX}died/"
+    with pytest.raises(ProcessDiedError):
+        Operations(DyingStorage(object_storage), prefix, box()).take(database, NOW)
+    [unnamed] = storage.keys(f"{prefix}operations/sha256/")
+    operations = Operations(storage, prefix, box())
+    assert operations.take(database, NOW + 1)
+    newest = operations.latest()
+    assert newest is not None
+    assert newest.object != unnamed
+    assert list(storage.keys(f"{prefix}operations/sha256/")) == [newest.object]
 
 
 def test_another_key_opens_nothing(storage: ObjectStorage, database_url: str) -> None:

@@ -29,9 +29,13 @@ from streams.domain.catalogue import TYPE_OF
 from streams.domain.envelope import Envelope
 from streams.domain.message import Data
 from streams.domain.signals import Signal
+from streams.domain.ticket_commands import SetMapping
+from streams.domain.ticket_events import SyncCompleted
+from streams.domain.tickets import RecordTicket, TicketStatus
 from streams.runtime.object_storage import ObjectStorage
 from streams.runtime.settings import DatabaseSettings, KafkaSettings, ObjectStorageSettings
 from tests.archive.conftest import SIGNING, MakeArchiver, box, contents, database_settings, decide, decided
+from tests.domain.test_ticket_sync import mapped
 from tests.harness.kafka import own_topics
 from tests.harness.objects import client_of
 from tests.harness.postgres import created_database
@@ -211,6 +215,66 @@ def test_no_effect_is_sent_again_whose_result_is_known_anywhere(
             (nowhere.intent_id, "pending", 1),
         ]
     ), "the open one counts as attempted, so that it is looked for first"
+
+
+def test_what_was_done_at_a_ticket_is_not_done_again(
+    kafka: KafkaSettings,
+    make_archiver: MakeArchiver,
+    archive: Archive,
+    operations: Operations,
+    target: KafkaSettings,
+    empty: DatabaseSettings,
+    tmp_path: Path,
+) -> None:
+    """Intents about tickets: one is done in the record, one in the intake, one is refused there, one has no result."""
+    ends: dict[str, TicketStatus] = {"in record": "done", "in intake": "done", "refused": "failed"}
+    with process(["worker"], environment(kafka), tmp_path / "worker.log"):
+        planned = ticket_intents(kafka, [*ends, "nowhere"])
+        send(kafka, [reported(planned["in record"], "done")])
+        completed = TYPE_OF[SyncCompleted].encode()
+        wait_until(
+            lambda: any(dict(record.headers)["ce_type"] == completed for record in read_topic(kafka, EVENTS)),
+            "the result is in the record",
+            60,
+        )
+    send(kafka, [reported(planned["in intake"], "done"), reported(planned["refused"], "failed")])
+    _, headers = cloudevents.encode(*reported(planned["nowhere"], "done"))
+    producer = Producer(kafka.librdkafka() | {"partitioner": "murmur2_random"})
+    producer.produce(kafka.topic(INTAKE), key=b"tenant-0", value=b"no report", headers=headers)
+    assert producer.flush(30) == 0
+    make_archiver().round(final=True)
+    restore(archive, operations, target, empty)
+    with psycopg.connect(empty.url.get_secret_value()) as connection:
+        states: dict[str, str] = dict(connection.execute("SELECT intent_id, state FROM ops.outbox_events").fetchall())
+    assert {what: states[intent.intent_id] for what, intent in planned.items()} == {
+        "in record": "delivered",
+        "in intake": "delivered",
+        "refused": "failed",
+        "nowhere": "pending",
+    }
+
+
+def ticket_intents(kafka: KafkaSettings, titles: list[str]) -> dict[str, outputs.Intent]:
+    """Incidents with these titles are declared, and each is to get a ticket; the intents by title."""
+    mapping = SetMapping("int_1", "servicenow", 1, mapped(), "user:ada", ("SEV-3",))
+    declared = [
+        (Envelope(f"declare-{n}", "/api", TYPE_OF[commands.Declare], "tenant-0"), commands.Declare(title, "user:ada"))
+        for n, title in enumerate(titles)
+    ]
+    send(kafka, [(Envelope("mapping", "/cli", TYPE_OF[SetMapping], "tenant-0"), mapping), *declared])
+
+    def found() -> list[outputs.Intent]:
+        return [cloudevents.decode(record.headers, record.value)[1] for record in read_topic(kafka, INTENTS)]
+
+    wait_until(lambda: len(found()) == len(titles), "an intent for each", 60)
+    return {orjson.loads(one.payload["changes"])["short_description"]: one for one in found()}
+
+
+def reported(intent: outputs.Intent, status: TicketStatus) -> tuple[Envelope, RecordTicket]:
+    """What the dispatcher says when the ticket system has answered."""
+    names = (intent.incident_id, intent.intent_id, intent.connector, intent.integration_id, intent.action)
+    envelope = Envelope(f"ticket-{intent.intent_id}", "/dispatcher", TYPE_OF[RecordTicket], "tenant-0")
+    return envelope, RecordTicket(*names, status, external_id=f"sys-{intent.intent_id}")
 
 
 def test_a_batch_of_which_the_archive_has_a_part_is_completed(

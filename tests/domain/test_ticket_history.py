@@ -144,3 +144,13 @@ def test_after_a_merge_the_ticket_shows_the_incident_that_is_left() -> None:
     history(merged, incident="b", found=found)
     ticket = found.tickets["ticket-1"]
     assert (ticket.incident_id, ticket.fields["urgency"].theirs) == ("b", "1")
+
+
+def test_a_merge_takes_a_ticket_along_as_it_is() -> None:
+    """One that is being made, or could not be, is not linked by it."""
+    begun, refused = [asked("ticket_create")], [asked("ticket_create"), failed("ticket_create", "refused")]
+    for before, state in (begun, "creating"), (refused, "failed"):
+        found = history(*before)
+        history(said.TicketLinked(*LINK, "merged", ""), incident="b", found=found)
+        ticket = found.tickets["ticket-1"]
+        assert (ticket.incident_id, ticket.state, ticket.in_step) == ("b", state, False)
