@@ -1,7 +1,7 @@
 """Generations of the read models: tables beside the active ones, of the same shape, behind the same policies.
 
-What a generation is doing stands in the comment of its first table, so that it lives and dies with it: ``filling`` and
-``built`` are on their way to readers, ``retired`` was shown to them before. Everything here needs the owner.
+How far a generation has come stands in the comment of its first table, so that it lives and dies with it: ``filling``
+and ``built`` are on their way to readers, ``shown`` was seen by them. Everything here needs the owner.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from projections.connections import Connection
 from projections.registry import READ_MODELS, rebuildable
 
 State = Literal["active", "filling", "built", "retired"]
+Mark = Literal["filling", "built", "shown"]
+_ON_ITS_WAY = frozenset({"filling", "built"})
 
 _TABLES = """
 SELECT c.relname, coalesce(obj_description(c.oid, 'pg_class'), ''), pg_total_relation_size(c.oid),
@@ -67,7 +69,7 @@ def listed(connection: Connection) -> list[Generation]:
             names = [table.removeprefix("read_data.") for table in rebuildable(projection, number).tables]
             rows = [tables[name] for name in names if name in tables]
             comment = rows[0][0]
-            state: State = comment if comment in {"filling", "built"} else "retired"
+            state: State = comment if comment in _ON_ITS_WAY else "retired"
             if serving[projection] == number:
                 state = "active"
             found.append(Generation(projection, number, state, sum(r[2] for r in rows), sum(r[1] for r in rows)))
@@ -104,10 +106,21 @@ def finish(connection: Connection, live: Rebuildable, new: Rebuildable) -> None:
     mark(connection, new, "built")
 
 
-def mark(connection: Connection, generation: Rebuildable, state: State) -> None:
-    """Note what the generation is doing."""
+def mark(connection: Connection, generation: Rebuildable, as_: Mark) -> None:
+    """Note how far the generation has come."""
     table = _name(generation.tables[0])
-    connection.execute(sql.SQL("COMMENT ON TABLE {} IS {}").format(table, sql.Literal(state)))
+    connection.execute(sql.SQL("COMMENT ON TABLE {} IS {}").format(table, sql.Literal(as_)))
+
+
+def mark_shown(connection: Connection, generation: Rebuildable) -> None:
+    """Note that readers have seen the generation, where it is still marked as on its way to them.
+
+    The lock that this needs is one that a vacuum of the table holds; PostgreSQL ends an autovacuum for it, after a
+    second (``deadlock_timeout``).
+    """
+    row = connection.execute("SELECT obj_description(to_regclass(%s), 'pg_class')", [generation.tables[0]]).fetchone()
+    if row and row[0] in _ON_ITS_WAY:
+        mark(connection, generation, "shown")
 
 
 def show(connection: Connection, generation: Rebuildable) -> None:

@@ -3,7 +3,7 @@
 It locks the live generation's positions, so that the projector waits; brings the new generation to the same offsets;
 replaces the views; and raises the epoch of the old positions, so that every projector that still writes the old
 generation is fenced and goes over too. A lock that is not to be had in 200 ms is asked for again later: readers never
-queue behind this for longer.
+queue behind this for longer. None of these locks is one that a vacuum of the tables holds, which may take hours.
 """
 
 from __future__ import annotations
@@ -88,10 +88,14 @@ def swap(owner: Connection, pairs: Pairs, topic: str, catch_up: Callable[[Mappin
         wait=tenacity.wait_random(0.05, 0.5),
         stop=tenacity.stop_after_delay(_PATIENCE_S),
     )
+    for old in live:  # if an earlier run did not come to it: no longer live, it would seem to be on its way
+        generations.mark_shown(owner, old)
     try:
         retry(attempt)
     except tenacity.RetryError as error:
         raise SwapBlocked(f"not within {_PATIENCE_S} s: {error.last_attempt.exception()}") from error
+    for _, new in pairs:
+        generations.mark_shown(owner, new)
 
 
 def _swap_once(
@@ -109,10 +113,8 @@ def _swap_once(
         if missing > 5 * _NEAR:
             raise _TooFarBehind(f"{missing} offsets are missing")
         catch_up(ends)
-        for old, new in pairs:
+        for _, new in pairs:
             generations.show(owner, new)
-            generations.mark(owner, old, "retired")
-            generations.mark(owner, new, "active")
         owner.execute(_FENCE, _named(topic, live))
         owner.execute("SELECT pg_notify(%s, '{}')", [CHANNEL])
 

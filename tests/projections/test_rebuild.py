@@ -14,8 +14,9 @@ from confluent_kafka.admin import AdminClient
 from projections import checkpoints, rebuild, swapping
 from projections.base import LogBeginsLater, Record
 from projections.connections import Connection, connect
-from projections.generations import listed
+from projections.generations import listed, mark
 from projections.rebuild import AnotherRebuild, NoSuchGeneration, Rebuild, TooLittleSpace
+from projections.registry import rebuildable
 from projections.sources import KafkaSource, UnreadableRecord
 from projections.swapping import SwapBlocked
 from streams.codec import cloudevents
@@ -252,6 +253,37 @@ def test_a_reader_that_holds_the_view_only_delays_the_swap(
     assert report.swapped
     assert report.events == 0
     assert len(projected)
+
+
+def test_a_vacuum_of_the_live_tables_does_not_delay_the_swap(
+    kafka: KafkaSettings,
+    database: DatabaseSettings,
+    owner: Connection,
+    projected: list[Record],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(swapping, "_PATIENCE_S", 1)
+    assert len(projected)
+    live = ", ".join(f"read_data.{name}_g1" for name in ("timeline_entries", "incidents", "alerts"))
+    with connect(database, "owner", name="vacuum") as vacuum:
+        vacuum.execute(f"LOCK TABLE {live} IN SHARE UPDATE EXCLUSIVE MODE")
+        report = run(kafka, database)
+    assert report.swapped
+    there = {(one.number, one.state) for one in listed(owner)}
+    assert there == {(1, "retired"), (2, "active")}
+
+
+def test_a_run_that_ended_right_after_the_swap_leaves_nothing_to_be_gone_on_with(
+    kafka: KafkaSettings, database: DatabaseSettings, owner: Connection, projected: list[Record]
+) -> None:
+    assert len(projected)
+    run(kafka, database)
+    for generation in listed(owner):
+        if generation.state == "active":
+            mark(owner, rebuildable(generation.projection, generation.number), "built")
+    report = run(kafka, database)
+    assert {one.new for one in report.compared} == {3}
+    assert {(one.number, one.state) for one in listed(owner)} == {(2, "retired"), (3, "active")}
 
 
 def test_a_record_of_a_newer_schema_is_named(kafka: KafkaSettings) -> None:
