@@ -71,7 +71,7 @@ sync-proof: setup ## Random interleavings of both sides of a ticket, each checke
 	@$(BIN)/python -m tests.sync.prove $(or $(N),10000) $(or $(SEED),1)
 
 .PHONY: bench
-bench: setup ## Measure on this machine (ONLY=accept,visible QUICK=1): a table, bench/results/<date>.md, one JSON line
+bench: setup ## Measure on this machine (ONLY=accept,visible QUICK=1): a table, bench/results/<date>-<time>.md, one JSON line
 	@$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY)) $(if $(filter 1,$(QUICK)),--quick) $(ARGS)
 
 .PHONY: bench-peers

@@ -2,8 +2,8 @@
 
     python -m bench [--only accept,visible] [--quick] [--rounds 3] [--largest 1000000] [--page x.md]
 
-Prints a table, writes ``bench/results/<date>.md`` after each part, and prints one JSON object with all figures as its
-last line.
+Prints a table, writes ``bench/results/<date>-<time>.md`` after each part, and prints one JSON object with all figures
+as its last line.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", default="", help=f"parts, by commas: {', '.join(PARTS)}")
     parser.add_argument("--quick", action="store_true", help="a fifth of everything, to see that it works")
     parser.add_argument("--rounds", type=int, default=3, help="of each measurement, after a warm-up")
-    page = Path(__file__).parent / "results" / f"{time.strftime('%Y-%m-%d')}.md"
+    page = Path(__file__).parent / "results" / f"{time.strftime('%Y-%m-%d-%H%M')}.md"
     parser.add_argument("--page", type=Path, default=page, help="where to write the results")
     parser.add_argument("--largest", type=int, default=1_000_000, help="incidents and events in a seeded store")
     return parser.parse_args()

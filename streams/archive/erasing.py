@@ -242,7 +242,10 @@ class Eraser:
             end = self._last_committed(topic, number)
             while (at := self.archiver.passed(topic).get(number, 0)) < end:
                 if time.monotonic() > deadline:
-                    raise CannotErase(f"the projector is at {at} of {topic}[{number}], {end} is needed: is it running?")
+                    raise CannotErase(
+                        f"the projector is at {at} of {topic}[{number}], {end} is needed: is it running? Or has it"
+                        " left a read model behind (its log names the rebuild that helps)?"
+                    )
                 time.sleep(_STEP_S)
 
     def _last_committed(self, topic: str, number: int) -> int:
