@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +19,10 @@ from streams.archive.archiver import Archiver
 from streams.archive.checkpoints import Signer, Verifier
 from streams.archive.operations import Operations
 from streams.archive.reading import Archive
+from streams.archive.restoring import Restore, Restored
 from streams.archive.settings import ArchiveSettings, SigningSettings
+from streams.domain import commands
+from streams.domain.catalogue import TYPE_OF
 from streams.domain.envelope import Envelope
 from streams.domain.message import Data
 from streams.runtime.object_storage import ObjectStorage
@@ -27,13 +30,16 @@ from streams.runtime.partition import POSITION, POSITION_FORMAT
 from streams.runtime.ports import Write
 from streams.runtime.settings import DatabaseSettings, KafkaSettings, ObjectStorageSettings
 from tests.harness.kafka import own_topics
+from tests.harness.postgres import created_database
 from tests.harness.record import StoredRecord, read_topic, send, signals
+from tests.harness.stack import Connections
 from tests.harness.waiting import wait_until
 from tests.harness.workers import environment, process
 
 KEY = base64.b64encode(b"k" * 32).decode()
 SIGNING = SigningSettings(signing_key=SecretStr(KEY))
 MakeArchiver = Callable[..., Archiver]
+NOW = 1_800_000_000_000
 
 
 @pytest.fixture
@@ -84,6 +90,33 @@ def box() -> SecretBox:
 def database_settings(url: str) -> DatabaseSettings:
     """Settings for a database of the harness."""
     return DatabaseSettings(url=SecretStr(url))
+
+
+@pytest.fixture
+def empty(stack: Connections, migrated_template: str) -> Iterator[DatabaseSettings]:
+    """A database that was only migrated."""
+    with created_database(stack["DATABASE_URL"], migrated_template) as url:
+        yield database_settings(url)
+
+
+@pytest.fixture
+def target(kafka_settings: KafkaSettings, kafka: KafkaSettings) -> KafkaSettings:
+    """Topics that were only created."""
+    del kafka  # has its own
+    return own_topics(kafka_settings)
+
+
+def subscribe(kafka: KafkaSettings) -> None:
+    """Every tenant's declared incidents are to be noted at a provider, so that there are intents."""
+    actions = {"com.incidents.acknowledged.v1": "acknowledge"}
+    data = commands.SetSubscription("s-1", "pagerduty", "i-1", actions, "user:ada")
+    type_ = TYPE_OF[commands.SetSubscription]
+    send(kafka, [(Envelope(f"sub-{n}", "/cli", type_, f"tenant-{n}"), data) for n in range(3)])
+
+
+def restore(archive: Archive, operations: Operations, kafka: KafkaSettings, database: DatabaseSettings) -> Restored:
+    """A restore into these."""
+    return Restore(kafka, database, archive, operations).run(NOW)
 
 
 def decide(kafka: KafkaSettings, tag: str, count: int, log: Path) -> None:

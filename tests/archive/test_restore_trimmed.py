@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -21,11 +21,9 @@ from streams.codec import cloudevents
 from streams.domain.envelope import rfc3339
 from streams.runtime.partition_reader import PartitionReader
 from streams.runtime.settings import DatabaseSettings, KafkaSettings, ObjectStorageSettings
-from tests.archive.conftest import MakeArchiver, contents, database_settings, decide, decide_here
+from tests.archive.conftest import MakeArchiver, contents, decide, decide_here
 from tests.harness.kafka import own_topics
-from tests.harness.postgres import created_database
 from tests.harness.record import check_record, read_topic, signals
-from tests.harness.stack import Connections
 from tests.harness.workers import ROOT, environment
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
@@ -34,13 +32,6 @@ TENANT = "tenant-1"
 NOW = 1_800_000_000_000
 MONTH_MS = 31 * 86_400_000
 RULES = "name: wide\nversion: 2\nrules: [{name: service, key: [service], window: 10m}]\n"
-
-
-@pytest.fixture
-def empty(stack: Connections, migrated_template: str) -> Iterator[DatabaseSettings]:
-    """A database that was only migrated."""
-    with created_database(stack["DATABASE_URL"], migrated_template) as url:
-        yield database_settings(url)
 
 
 def ends(kafka: KafkaSettings, topic: str) -> dict[int, int]:
