@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Iterator
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,10 +13,13 @@ import httpx
 import orjson
 import pytest
 
+from cli import simulating
 from cli.simulating import run_job
 from projections import simulations
 from projections.connections import Connection, connect
-from streams.agents.recorded import KafkaLog
+from streams.agents import read_ahead
+from streams.agents.recorded import KafkaLog, Log
+from streams.runtime.settings import KafkaSettings
 from tests.api.conftest import Running, wait_until
 from tests.projections.test_row_level_security import tenants_seen
 
@@ -50,8 +55,12 @@ def ask(client: httpx.Client, **more: Any) -> dict[str, Any]:
 def work(running: Running, operator: Connection) -> None:
     job = simulations.claim(operator, HOLDER)
     assert job is not None
-    with KafkaLog(running.backends.kafka) as log:
-        run_job(operator, HOLDER, job, log)
+    run_job(operator, HOLDER, job, partial(_kafka, running.backends.kafka))
+
+
+def _kafka(settings: KafkaSettings, source: str) -> Log:
+    assert source == "log"
+    return KafkaLog(settings)
 
 
 def declare(client: httpx.Client, count: int) -> None:
@@ -93,6 +102,36 @@ def test_a_what_if_is_asked_for_worked_on_and_read(
     assert texts[0] == texts[1]
     assert [one["id"] for one in client.get("/api/v1/what-ifs").json()["items"]] == [again["id"], found["id"]]
     assert client.delete(address).status_code == 409
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_a_job_says_how_far_it_is_while_another_process_reads(
+    running: Running, client: httpx.Client, operator: Connection, monkeypatch: pytest.MonkeyPatch, *, cancelled: bool
+) -> None:
+    told: list[tuple[int, int]] = []
+    noted = simulations.progress
+
+    def progress(connection: Connection, id_: str, holder: str, done: int, total: int) -> bool:
+        told.append((done, total))
+        if cancelled:
+            client.delete(address)
+        return noted(connection, id_, holder, done, total)
+
+    monkeypatch.setattr(simulations, "progress", progress)
+    monkeypatch.setattr(simulating, "_SAY_S", 0.0)
+    monkeypatch.setattr(read_ahead, "WORTH", 0)
+    declare(client, 3)
+    address = f"/api/v1/what-ifs/{ask(client)['id']}"
+    work(running, operator)
+    assert not multiprocessing.active_children()
+    assert client.get(address).json()["state"] == ("cancelled" if cancelled else "done")
+    if cancelled:
+        assert len(told) == 1
+        return
+    assert len(told) > 2 * 3, "events and signals"
+    assert told == sorted(told)
+    assert {0 < done <= total for done, total in told} == {True}
+    assert len({total for _, total in told}) == 1
 
 
 def test_jobs_are_bounded_cancelled_and_another_tenants_are_not_there(

@@ -23,7 +23,7 @@ def tables(projector: Connection) -> Iterator[tuple[Table, Table]]:
             f"CREATE TEMPORARY TABLE {name} (id int8 PRIMARY KEY, title text, labels jsonb, topic_offset int8)".encode()
         )
         projector.execute(
-            f"INSERT INTO {name} SELECT n, 't' || n, jsonb_build_object('n', n), random() * 1000000"
+            f"INSERT INTO {name} SELECT n, 't' || n, jsonb_build_object('n', n), random() * 1000000"  # noqa: S608
             f" FROM generate_series(1, {ROWS}) n ORDER BY n {order}".encode()
         )
     yield Table(projector, "pg_temp.one"), Table(projector, "pg_temp.other")
