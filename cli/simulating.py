@@ -42,10 +42,10 @@ OpenLog = Callable[[str], Log]
 
 
 class Cancelled(IncidentsError):  # noqa: N818
-    """The job was cancelled, or another simulator has taken it over."""
+    """The job was cancelled, another simulator has taken it over, or this one is to stop: the next begins it again."""
 
 
-def run_job(connection: Connection, holder: str, job: Simulation, open_log: OpenLog) -> None:
+def run_job(connection: Connection, holder: str, job: Simulation, open_log: OpenLog, stop: threading.Event) -> None:
     """Decide a job's span again and store the report; what is wrong with the job itself ends it as failed."""
     asked = job.request
     try:
@@ -53,7 +53,8 @@ def run_job(connection: Connection, holder: str, job: Simulation, open_log: Open
         span = SpanOf(job.tenant_id, asked["since"], asked["until"], asked["service"])
         open_source = partial(open_log, asked["source"])
         log = open_source()
-        seen = _Counting(connection, holder, job, log, span).take
+        tell = partial(simulations.progress, connection, job.simulation_id, holder)
+        seen = _Counting(log, span, tell, stop).take
         with read_ahead.messages(open_source, log, span, seen) as intake:
             simulation = simulate(job.tenant_id, rule_set, intake, record(log, span, seen))
         document = what_if_report.as_document(job.tenant_id, rule_set, simulation)
@@ -66,12 +67,11 @@ def run_job(connection: Connection, holder: str, job: Simulation, open_log: Open
 
 
 class _Counting:
-    """Counts the records that were read; says so, and finds out whether to go on, twice a second."""
+    """Counts the records that were read, and tells how many of how many twice a second; is told whether to go on."""
 
-    def __init__(self, connection: Connection, holder: str, job: Simulation, log: Log, span: SpanOf) -> None:
-        self._connection = connection
-        self._holder = holder
-        self._job = job
+    def __init__(self, log: Log, span: SpanOf, tell: Callable[[int, int], bool], stop: threading.Event) -> None:
+        self._tell = tell
+        self._stop = stop
         self._said = 0.0
         self._done: dict[str, int] = {}
         self._begin: dict[str, int] = {}
@@ -85,12 +85,11 @@ class _Counting:
         """A record was read, and all that lie before it; raises ``Cancelled``."""
         self._done[topic] = offset - self._begin[topic] + 1
         now = time.monotonic()
-        if now - self._said < _SAY_S:
+        if now - self._said < _SAY_S and not self._stop.is_set():
             return
         self._said = now
         total = max(self._total, 1)
-        done = min(sum(self._done.values()), total)
-        if not simulations.progress(self._connection, self._job.simulation_id, self._holder, done, total):
+        if self._stop.is_set() or not self._tell(min(sum(self._done.values()), total), total):
             raise Cancelled
 
 
@@ -149,7 +148,7 @@ class Simulator:
                 self._stop.wait(_LOOK_S)
                 continue
             _LOG.info("simulator.job", job=job.simulation_id, tenant=job.tenant_id)
-            run_job(connection, self._name, job, self._open_log)
+            run_job(connection, self._name, job, self._open_log, self._stop)
 
     def _shadows(self, connection: Connection) -> None:
         shadows = Shadows(self._kafka)

@@ -79,7 +79,7 @@ class ReadAhead:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._process.terminate()
+        self._process.kill()
         self._process.join()
         self._pipe.close()
 
@@ -100,7 +100,9 @@ class ReadAhead:
 
 
 def _read(open_log: OpenLog, span: SpanOf, pipe: Connection) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who started it hears Ctrl-C
+    # A terminal and a service manager send these to both processes: who started this one hears them.
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, signal.SIG_IGN)
     collector.stop()
     try:
         try:

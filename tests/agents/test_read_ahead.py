@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from itertools import islice
-from signal import SIGINT
+from signal import SIGINT, SIGTERM
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
@@ -147,6 +147,7 @@ def test_who_is_interrupted_leaves_no_process_behind() -> None:
         (reader,) = multiprocessing.active_children()
         assert reader.pid is not None
         os.kill(reader.pid, SIGINT)  # a terminal sends it to both
+        os.kill(reader.pid, SIGTERM)  # and this a service manager
         assert len(list(islice(found, 5_000))) == 5_000  # more than was under way
         raise KeyboardInterrupt
     assert not multiprocessing.active_children()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import threading
 from collections.abc import Iterator
 from functools import partial
 from itertools import pairwise
@@ -52,10 +53,10 @@ def ask(client: httpx.Client, **more: Any) -> dict[str, Any]:
     return found
 
 
-def work(running: Running, operator: Connection) -> None:
+def work(running: Running, operator: Connection, stop: threading.Event | None = None) -> None:
     job = simulations.claim(operator, HOLDER)
     assert job is not None
-    run_job(operator, HOLDER, job, partial(_kafka, running.backends.kafka))
+    run_job(operator, HOLDER, job, partial(_kafka, running.backends.kafka), stop or threading.Event())
 
 
 def _kafka(settings: KafkaSettings, source: str) -> Log:
@@ -168,6 +169,20 @@ def test_a_job_whose_simulator_is_gone_is_taken_over(client: httpx.Client, opera
     assert taken.simulation_id == found["id"]
     assert not simulations.progress(operator, found["id"], "first", 1, 2)
     assert simulations.progress(operator, found["id"], "second", 1, 2)
+
+
+def test_a_simulator_that_is_stopped_leaves_its_job_to_the_next(
+    running: Running, client: httpx.Client, operator: Connection
+) -> None:
+    declare(client, 1)
+    found = ask(client)
+    stop = threading.Event()
+    stop.set()
+    work(running, operator, stop)
+    assert client.get(f"/api/v1/what-ifs/{found['id']}").json()["state"] == "running"
+    operator.execute("UPDATE ops.simulations SET leased_until = now() - interval '1 second'")
+    work(running, operator)
+    assert client.get(f"/api/v1/what-ifs/{found['id']}").json()["state"] == "done"
 
 
 def test_a_span_outside_of_the_log_says_what_there_is(
