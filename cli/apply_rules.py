@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -62,17 +63,20 @@ def _planned(rule_set: Any, span: SpanOf) -> Plan:
     from cli.errors import CommandError
     from cli.exit_codes import ExitCode
     from cli.output import standard_error
+    from cli.what_if import open_log
+    from streams.agents import read_ahead
     from streams.agents.applying import Held, plan
-    from streams.agents.recorded import KafkaLog, NothingThere, intake, record
+    from streams.agents.recorded import NothingThere, record
     from streams.agents.what_if import simulate
     from streams.runtime import collector
-    from streams.runtime.settings import KafkaSettings
 
     collector.stop()
     held = Held()
-    with standard_error().status("deciding the recorded signals again"), KafkaLog(KafkaSettings()) as log:
+    log = open_log("log")
+    with standard_error().status("deciding the recorded signals again"):
         try:
-            simulation = simulate(span.tenant, rule_set, intake(log, span), held.through(record(log, span)))
+            with read_ahead.messages(partial(open_log, "log"), log, span) as intake:
+                simulation = simulate(span.tenant, rule_set, intake, held.through(record(log, span)))
         except NothingThere as error:
             raise CommandError(str(error), ExitCode.NOT_FOUND) from error
     return plan(simulation, held, rule_set.label)

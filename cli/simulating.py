@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import structlog
@@ -16,8 +17,9 @@ from projections.base import milliseconds
 from projections.connections import Connection
 from projections.simulations import Simulation
 from projections.writer import TRANSIENT
-from streams.agents import what_if_report
-from streams.agents.recorded import INTAKE, Log, NothingThere, SpanOf, intake, record
+from streams.agents import read_ahead, what_if_report
+from streams.agents.read_ahead import ReaderEnded
+from streams.agents.recorded import EVENTS, INTAKE, INTENTS, Log, NothingThere, SpanOf, record
 from streams.agents.rule_files import BadRules, parse
 from streams.agents.shadow import Draft, Shadows
 from streams.agents.what_if import simulate
@@ -25,32 +27,36 @@ from streams.archive.files import DamagedFile
 from streams.archive.manifests import DamagedManifest
 from streams.archive.sources import NotThere
 from streams.domain.errors import IncidentsError, Transient
-from streams.runtime.partition_reader import OutOfLog, StoredRecord
+from streams.runtime.partition_reader import OutOfLog
 from streams.runtime.partitioning import partition_of
 from streams.runtime.settings import KafkaSettings
 
 _LOOK_S = 1.0
 _SAY_S = 0.5
-_WRONG = (BadRules, NothingThere, NotThere, OutOfLog, DamagedFile, DamagedManifest)
+_WRONG = (BadRules, NothingThere, NotThere, OutOfLog, DamagedFile, DamagedManifest, ReaderEnded)
 """What is wrong with a job, and not with the servers."""
 
 _LOG = structlog.get_logger()
 OpenLog = Callable[[str], Log]
-"""Opens the source of records that a job names: ``log`` or ``archive``."""
+"""Opens the source of records that a job names: ``log`` or ``archive``. It must be possible to pickle it."""
 
 
 class Cancelled(IncidentsError):  # noqa: N818
-    """The job was cancelled, or another simulator has taken it over."""
+    """The job was cancelled, another simulator has taken it over, or this one is to stop: the next begins it again."""
 
 
-def run_job(connection: Connection, holder: str, job: Simulation, log: Log) -> None:
+def run_job(connection: Connection, holder: str, job: Simulation, open_log: OpenLog, stop: threading.Event) -> None:
     """Decide a job's span again and store the report; what is wrong with the job itself ends it as failed."""
     asked = job.request
     try:
         rule_set = parse(asked["rules"]).rule_set
         span = SpanOf(job.tenant_id, asked["since"], asked["until"], asked["service"])
-        counting = _Counting(connection, holder, job, log)
-        simulation = simulate(job.tenant_id, rule_set, intake(log, span, counting.take), record(log, span))
+        open_source = partial(open_log, asked["source"])
+        log = open_source()
+        tell = partial(simulations.progress, connection, job.simulation_id, holder)
+        seen = _Counting(log, span, tell, stop).take
+        with read_ahead.messages(open_source, log, span, seen) as intake:
+            simulation = simulate(job.tenant_id, rule_set, intake, record(log, span, seen))
         document = what_if_report.as_document(job.tenant_id, rule_set, simulation)
         texts = what_if_report.as_json(document), what_if_report.as_html(document, simulation)
         simulations.finish(connection, job.simulation_id, holder, ("done", ""), texts)
@@ -61,30 +67,30 @@ def run_job(connection: Connection, holder: str, job: Simulation, log: Log) -> N
 
 
 class _Counting:
-    """Counts the records of the intake that were read; says so, and finds out whether to go on, twice a second."""
+    """Counts the records that were read, and tells how many of how many twice a second; is told whether to go on."""
 
-    def __init__(self, connection: Connection, holder: str, job: Simulation, log: Log) -> None:
-        self._connection = connection
-        self._holder = holder
-        self._job = job
-        self._log = log
-        self._span: tuple[int, int] | None = None
+    def __init__(self, log: Log, span: SpanOf, tell: Callable[[int, int], bool], stop: threading.Event) -> None:
+        self._tell = tell
+        self._stop = stop
         self._said = 0.0
+        self._done: dict[str, int] = {}
+        self._begin: dict[str, int] = {}
+        self._total = 0
+        for topic in (EVENTS, INTENTS, INTAKE):
+            number = partition_of(span.tenant.encode(), len(log.partitions(topic)))
+            self._begin[topic] = log.start_at(topic, number, span.since)
+            self._total += max(0, log.end(topic, number) - self._begin[topic])
 
-    def take(self, stored: StoredRecord) -> None:
-        """A record was read; raises ``Cancelled``."""
+    def take(self, topic: str, offset: int) -> None:
+        """A record was read, and all that lie before it; raises ``Cancelled``."""
+        self._done[topic] = offset - self._begin[topic] + 1
         now = time.monotonic()
-        if now - self._said < _SAY_S:
+        if now - self._said < _SAY_S and not self._stop.is_set():
             return
         self._said = now
-        first, end = self._span = self._span or (stored.offset, self._end())
-        done, total = stored.offset - first + 1, max(end - first, 1)
-        if not simulations.progress(self._connection, self._job.simulation_id, self._holder, min(done, total), total):
+        total = max(self._total, 1)
+        if self._stop.is_set() or not self._tell(min(sum(self._done.values()), total), total):
             raise Cancelled
-
-    def _end(self) -> int:
-        number = partition_of(self._job.tenant_id.encode(), len(self._log.partitions(INTAKE)))
-        return self._log.end(INTAKE, number)
 
 
 class Simulator:
@@ -142,7 +148,7 @@ class Simulator:
                 self._stop.wait(_LOOK_S)
                 continue
             _LOG.info("simulator.job", job=job.simulation_id, tenant=job.tenant_id)
-            run_job(connection, self._name, job, self._open_log(job.request["source"]))
+            run_job(connection, self._name, job, self._open_log, self._stop)
 
     def _shadows(self, connection: Connection) -> None:
         shadows = Shadows(self._kafka)

@@ -15,14 +15,13 @@ import signal
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import fields
-from itertools import islice
 from multiprocessing.connection import Connection
 from operator import attrgetter
 from typing import Any, Self
 
 from confluent_kafka import KafkaException
 
-from streams.agents.recorded import INTAKE, Log, SpanOf, intake
+from streams.agents.recorded import INTAKE, Log, Seen, SpanOf, intake, nobody
 from streams.domain.envelope import Envelope
 from streams.domain.errors import IncidentsError
 from streams.domain.message import Message
@@ -35,6 +34,8 @@ WORTH = 20_000
 """Fewer records are read sooner than a process has started."""
 
 _AT_ONCE = 500
+_AT_MOST = 5_000
+"""Records after which the other process says how far it is, however few of them are the tenant's."""
 _PIPE_BYTES = 1 << 20
 """Several batches: with the 64 KiB that a pipe has, the two would wait for each other in the middle of each."""
 OpenLog = Callable[[], Log]
@@ -46,24 +47,26 @@ class ReaderEnded(IncidentsError):  # noqa: N818
 
 
 @contextmanager
-def messages(open_log: OpenLog, log: Log, span: SpanOf) -> Iterator[Iterable[Message]]:
+def messages(open_log: OpenLog, log: Log, span: SpanOf, seen: Seen = nobody) -> Iterator[Iterable[Message]]:
     """The tenant's messages as ``intake`` gives them, read by another process where there are many.
 
-    ``log`` is what ``open_log`` gives here. Raises what ``intake`` raises, an error of the Kafka client as
-    ``KafkaUnavailable``, and ``ReaderEnded``.
+    ``log`` is what ``open_log`` gives here. Where another process reads, ``seen`` is told of some records only, of the
+    last one always. Raises what ``intake`` raises, an error of the Kafka client as ``KafkaUnavailable``, and
+    ``ReaderEnded``.
     """
     number = partition_of(span.tenant.encode(), len(log.partitions(INTAKE)))
     if log.end(INTAKE, number) - log.start_at(INTAKE, number, span.since) < WORTH:
-        yield intake(log, span)
+        yield intake(log, span, seen)
         return
-    with ReadAhead(open_log, span) as ahead:
+    with ReadAhead(open_log, span, seen) as ahead:
         yield ahead
 
 
 class ReadAhead:
     """The messages of a span, read by a process that ends with the ``with`` statement."""
 
-    def __init__(self, open_log: OpenLog, span: SpanOf) -> None:
+    def __init__(self, open_log: OpenLog, span: SpanOf, seen: Seen = nobody) -> None:
+        self._seen = seen
         context = multiprocessing.get_context("spawn")
         self._pipe, self._theirs = context.Pipe(duplex=False)
         with suppress(OSError, AttributeError):  # only Linux has this, up to a limit; without it all is but slower
@@ -76,7 +79,7 @@ class ReadAhead:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._process.terminate()
+        self._process.kill()
         self._process.join()
         self._pipe.close()
 
@@ -89,20 +92,25 @@ class ReadAhead:
                 raise ReaderEnded(f"the process that reads ended with {self._process.exitcode}") from error
             if isinstance(found, Exception):
                 raise found
-            if not found:
+            if found is None:
                 return
-            yield from found
+            offset, batch = found
+            self._seen(INTAKE, offset)
+            yield from batch
 
 
 def _read(open_log: OpenLog, span: SpanOf, pipe: Connection) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who started it hears Ctrl-C
+    # A terminal and a service manager send these to both processes: who started this one hears them.
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, signal.SIG_IGN)
     collector.stop()
     try:
         try:
-            found = intake(open_log(), span)
-            while batch := list(islice(found, _AT_ONCE)):
-                pipe.send_bytes(_pickled(batch))
-            pipe.send_bytes(pickle.dumps([]))
+            sending = _Sending(pipe)
+            for message in intake(open_log(), span, sending.seen):
+                sending.batch.append(message)
+            sending.send()
+            pipe.send_bytes(pickle.dumps(None))
         except IncidentsError as error:
             pipe.send_bytes(pickle.dumps(error))
         except KafkaException as error:  # which cannot be pickled
@@ -111,12 +119,32 @@ def _read(open_log: OpenLog, span: SpanOf, pipe: Connection) -> None:
         return  # nobody wants to know any more
 
 
-def _pickled(batch: list[Message]) -> bytes:
-    buffer = io.BytesIO()
-    pickler = pickle.Pickler(buffer, pickle.HIGHEST_PROTOCOL)
-    pickler.dispatch_table = _AS_CALLS
-    pickler.dump(batch)
-    return buffer.getvalue()
+class _Sending:
+    """Gathers messages and sends them, each time with the offset of the last record that was read."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self.batch: list[Message] = []
+        self._pipe = pipe
+        self._offset = self._unsaid = 0
+
+    def seen(self, _: str, offset: int) -> None:
+        """A record is read; its message, if it becomes one, goes with the next."""
+        if len(self.batch) >= _AT_ONCE or self._unsaid >= _AT_MOST:
+            self.send()
+        self._offset = offset
+        self._unsaid += 1
+
+    def send(self) -> None:
+        """Send what was gathered, if there is anything new."""
+        if not self._unsaid:
+            return
+        buffer = io.BytesIO()
+        pickler = pickle.Pickler(buffer, pickle.HIGHEST_PROTOCOL)
+        pickler.dispatch_table = _AS_CALLS
+        pickler.dump((self._offset, self.batch))
+        self._pipe.send_bytes(buffer.getvalue())
+        self.batch.clear()
+        self._unsaid = 0
 
 
 def _by_position(data: type) -> Callable[[Any], tuple[type, tuple[Any, ...]]]:

@@ -17,6 +17,8 @@ from streams.runtime.partitioning import partition_of
 from streams.runtime.settings import KafkaSettings
 
 INTAKE, EVENTS, INTENTS = "incident-intake", "incident-events", "outbox-intents"
+Seen = Callable[[str, int], None]
+"""Is told of every record that was read, by its topic and its offset, whatever becomes of it: for progress."""
 
 
 class NothingThere(IncidentsError):  # noqa: N818
@@ -89,16 +91,19 @@ class KafkaLog:
         self._reader.note(self._settings.topic(topic), partition, offset)
 
 
-def intake(log: Log, span: SpanOf, seen: Callable[[StoredRecord], None] = lambda _: None) -> Iterator[Message]:
+def nobody(topic: str, offset: int) -> None:
+    """Nobody wants to know what was read."""
+
+
+def intake(log: Log, span: SpanOf, seen: Seen = nobody) -> Iterator[Message]:
     """The tenant's messages of the span in offset order; what cannot be decoded was dead-lettered and is left out.
 
-    With a service, signals of other services are left out too. ``seen`` is told of every record, for progress. Raises
-    ``NothingThere`` with what there is.
+    With a service, signals of other services are left out too. Raises ``NothingThere`` with what there is.
     """
     number = partition_of(span.tenant.encode(), len(log.partitions(INTAKE)))
     nothing = True
     for stored in log.records(INTAKE, number, log.start_at(INTAKE, number, span.since)):
-        seen(stored)
+        seen(INTAKE, stored.offset)
         if span.until and stored.timestamp >= span.until:
             break
         nothing = False
@@ -121,12 +126,13 @@ def message_of(stored: StoredRecord, span: SpanOf) -> Message | None:
     return Message(envelope, data, stored.timestamp, INTAKE, stored.partition, stored.offset)
 
 
-def record(log: Log, span: SpanOf) -> Iterator[Recorded]:
+def record(log: Log, span: SpanOf, seen: Seen = nobody) -> Iterator[Recorded]:
     """The tenant's events and intents whose causes lie in the span."""
     for topic in (EVENTS, INTENTS):
         number = partition_of(span.tenant.encode(), len(log.partitions(topic)))
         # What is recorded of a message is never older than the message.
         for stored in log.records(topic, number, log.start_at(topic, number, span.since)):
+            seen(topic, stored.offset)
             if (found := recorded_of(stored, span)) is not None:
                 yield found
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from itertools import islice
-from signal import SIGINT
+from signal import SIGINT, SIGTERM
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
@@ -90,14 +90,24 @@ def test_another_process_reads_the_same(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(read_ahead, "WORTH", COUNT)
     expected = list(intake(Stored(), SPAN))
     assert len(expected) > 2 * 1000
-    with read_ahead.messages(Stored, Stored(), SPAN) as found:
+    told: list[tuple[str, int]] = []
+    with read_ahead.messages(Stored, Stored(), SPAN, lambda *where: told.append(where)) as found:
         assert isinstance(found, ReadAhead)
         assert list(found) == expected
+    assert told == sorted(told)
+    assert (len(told) > 2, told[-1]) == (True, (INTAKE, COUNT - 1))
 
 
 def test_few_are_read_here() -> None:
     with read_ahead.messages(must_not_open, Stored(), SPAN) as found:
         assert list(found) == list(intake(Stored(), SPAN))
+
+
+def test_how_far_it_is_is_told_also_where_nothing_is_the_tenants() -> None:
+    told: list[int] = []
+    with ReadAhead(partial(Stored, 12_000), SpanOf("nobody"), lambda _, offset: told.append(offset)) as ahead:
+        assert list(ahead) == []
+    assert told == [4_999, 9_999, 11_999]
 
 
 def test_damage_is_named_after_all_that_was_read_before_it() -> None:
@@ -137,6 +147,7 @@ def test_who_is_interrupted_leaves_no_process_behind() -> None:
         (reader,) = multiprocessing.active_children()
         assert reader.pid is not None
         os.kill(reader.pid, SIGINT)  # a terminal sends it to both
+        os.kill(reader.pid, SIGTERM)  # and this a service manager
         assert len(list(islice(found, 5_000))) == 5_000  # more than was under way
         raise KeyboardInterrupt
     assert not multiprocessing.active_children()

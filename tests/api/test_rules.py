@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import threading
 from collections.abc import Iterator
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,10 +14,13 @@ import httpx
 import orjson
 import pytest
 
+from cli import simulating
 from cli.simulating import run_job
 from projections import simulations
 from projections.connections import Connection, connect
-from streams.agents.recorded import KafkaLog
+from streams.agents import read_ahead
+from streams.agents.recorded import KafkaLog, Log
+from streams.runtime.settings import KafkaSettings
 from tests.api.conftest import Running, wait_until
 from tests.projections.test_row_level_security import tenants_seen
 
@@ -47,11 +53,15 @@ def ask(client: httpx.Client, **more: Any) -> dict[str, Any]:
     return found
 
 
-def work(running: Running, operator: Connection) -> None:
+def work(running: Running, operator: Connection, stop: threading.Event | None = None) -> None:
     job = simulations.claim(operator, HOLDER)
     assert job is not None
-    with KafkaLog(running.backends.kafka) as log:
-        run_job(operator, HOLDER, job, log)
+    run_job(operator, HOLDER, job, partial(_kafka, running.backends.kafka), stop or threading.Event())
+
+
+def _kafka(settings: KafkaSettings, source: str) -> Log:
+    assert source == "log"
+    return KafkaLog(settings)
 
 
 def declare(client: httpx.Client, count: int) -> None:
@@ -95,6 +105,36 @@ def test_a_what_if_is_asked_for_worked_on_and_read(
     assert client.delete(address).status_code == 409
 
 
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_a_job_says_how_far_it_is_while_another_process_reads(
+    running: Running, client: httpx.Client, operator: Connection, monkeypatch: pytest.MonkeyPatch, *, cancelled: bool
+) -> None:
+    told: list[tuple[int, int]] = []
+    noted = simulations.progress
+
+    def progress(connection: Connection, id_: str, holder: str, done: int, total: int) -> bool:
+        told.append((done, total))
+        if cancelled:
+            client.delete(address)
+        return noted(connection, id_, holder, done, total)
+
+    monkeypatch.setattr(simulations, "progress", progress)
+    monkeypatch.setattr(simulating, "_SAY_S", 0.0)
+    monkeypatch.setattr(read_ahead, "WORTH", 0)
+    declare(client, 3)
+    address = f"/api/v1/what-ifs/{ask(client)['id']}"
+    work(running, operator)
+    assert not multiprocessing.active_children()
+    assert client.get(address).json()["state"] == ("cancelled" if cancelled else "done")
+    if cancelled:
+        assert len(told) == 1
+        return
+    assert len(told) > 2 * 3, "events and signals"
+    assert told == sorted(told)
+    assert {0 < done <= total for done, total in told} == {True}
+    assert len({total for _, total in told}) == 1
+
+
 def test_jobs_are_bounded_cancelled_and_another_tenants_are_not_there(
     running: Running, client: httpx.Client, operator: Connection
 ) -> None:
@@ -129,6 +169,20 @@ def test_a_job_whose_simulator_is_gone_is_taken_over(client: httpx.Client, opera
     assert taken.simulation_id == found["id"]
     assert not simulations.progress(operator, found["id"], "first", 1, 2)
     assert simulations.progress(operator, found["id"], "second", 1, 2)
+
+
+def test_a_simulator_that_is_stopped_leaves_its_job_to_the_next(
+    running: Running, client: httpx.Client, operator: Connection
+) -> None:
+    declare(client, 1)
+    found = ask(client)
+    stop = threading.Event()
+    stop.set()
+    work(running, operator, stop)
+    assert client.get(f"/api/v1/what-ifs/{found['id']}").json()["state"] == "running"
+    operator.execute("UPDATE ops.simulations SET leased_until = now() - interval '1 second'")
+    work(running, operator)
+    assert client.get(f"/api/v1/what-ifs/{found['id']}").json()["state"] == "done"
 
 
 def test_a_span_outside_of_the_log_says_what_there_is(
