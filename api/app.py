@@ -27,7 +27,7 @@ from api.live.fanout import Fanout
 from api.live.follow import Follower
 from api.live.path import LivePath
 from api.reads import Reads
-from api.requests import Measured
+from api.requests import Answered, Measured
 from api.rest import ROUTERS
 from api.rest.openapi import describe
 from api.settings import ApiSettings
@@ -91,6 +91,7 @@ def create_app(settings: ApiSettings, backends: Backends, *, decision_point: Dec
     errors.install(app)
     app.add_middleware(BodyLimit, limit=settings.max_body_bytes, upload_limit=backends.attachments.max_bytes)
     app.add_middleware(Door)
+    app.add_middleware(Answered)
     app.add_middleware(Measured)
     return app
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from math import ceil
 from time import time
@@ -74,6 +75,8 @@ class Commands:
         self._timeout_s = timeout_s
         self._clock = clock
         self._admit = admit
+        self._waits: set[asyncio.Timeout] = set()
+        self._gave_up = False
 
     async def submit(
         self, principal: Principal, command: Command, *, key: str = "", traceparent: str = ""
@@ -100,6 +103,25 @@ class Commands:
         if outcome is None:
             return Submitted(command_id, None, visible=False)
         return Submitted(command_id, outcome, await self._is_visible(principal.tenant_id, outcome.tenantsequence))
+
+    def give_up(self) -> None:
+        """Whoever waits for a command that is in Kafka is answered now with what is known: the process is about to end.
+
+        Called on the event loop.
+        """
+        self._gave_up = True
+        for wait in self._waits:
+            wait.reschedule(asyncio.get_running_loop().time())
+
+    @asynccontextmanager
+    async def _waiting(self) -> AsyncIterator[None]:
+        """Wait for something, but not past ``give_up``: that raises ``TimeoutError``."""
+        async with asyncio.timeout(0 if self._gave_up else None) as wait:
+            self._waits.add(wait)
+            try:
+                yield
+            finally:
+                self._waits.discard(wait)
 
     async def _send(self, principal: Principal, command_id: str, command: Command, traceparent: str) -> None:
         envelope = Envelope(
@@ -130,20 +152,22 @@ class Commands:
 
     async def _outcome(self, future: asyncio.Future[CommandResult]) -> CommandResult | None:
         try:
-            return await asyncio.wait_for(asyncio.shield(future), self._timeout_s)
+            async with self._waiting():
+                return await asyncio.wait_for(asyncio.shield(future), self._timeout_s)
         except TimeoutError:
             return None
 
     async def _is_visible(self, tenant_id: str, tenantsequence: int) -> bool:
         """Whether reads show the event; one from long ago never comes by again, so the database is asked as well."""
-        if await self._live.wait_for(tenant_id, tenantsequence, _GLANCE_S):
-            return True
         try:
-            if await self._stored.last(tenant_id) >= tenantsequence:
-                return True
-        except Unavailable:
+            async with self._waiting():
+                if await self._live.wait_for(tenant_id, tenantsequence, _GLANCE_S):
+                    return True
+                if await self._stored.last(tenant_id) >= tenantsequence:
+                    return True
+                return await self._live.wait_for(tenant_id, tenantsequence, self._timeout_s)
+        except (TimeoutError, Unavailable):
             return False
-        return await self._live.wait_for(tenant_id, tenantsequence, self._timeout_s)
 
 
 def _label(outcome: CommandResult | None) -> str:

@@ -44,14 +44,16 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop accepting, end the streams, let requests finish.
 
-        What still waits for Kafka a second before the end is answered 503: uvicorn would cancel it and answer 500.
+        What still waits for Kafka a second before the end is answered 503, and 202 when it waits for a command that is
+        in Kafka: uvicorn would cancel it (see ``Answered``).
         """
         app = self.config.app
         if isinstance(app, FastAPI) and hasattr(app.state, "api"):
             parts: Api = app.state.api
             parts.live.fanout.stop()
             before_the_end_s = max(0.0, parts.settings.graceful_stop_s - _ANSWER_S)
-            asyncio.get_running_loop().call_later(before_the_end_s, parts.producer.give_up)
+            for waited_for in (parts.producer, parts.commands):
+                asyncio.get_running_loop().call_later(before_the_end_s, waited_for.give_up)
         await super().shutdown(sockets)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import secrets
 import signal
 import socket
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -70,3 +72,49 @@ def test_a_request_that_waits_for_kafka_when_it_is_told_to_stop_is_answered_503(
         stopped.result(60)
     assert response.status_code == 503, response.text
     assert "retry-after" in response.headers
+
+
+def test_a_command_that_waits_for_its_outcome_when_it_is_told_to_stop_is_answered_202(
+    backends: Backends, database_url: str
+) -> None:
+    settings = ApiSettings(port=free_port(), graceful_stop_s=2, outcome_timeout_s=60)
+    app = create_app(settings, backends)
+    api = server(app, settings)
+    with ThreadPoolExecutor() as pool:
+        stopped = pool.submit(api.run)
+        wait_until(lambda: api.started, "the API answers")
+        live = app.state.api.live
+        # Nobody tells what becomes of commands, whether or not somebody decides them.
+        asyncio.run_coroutine_threadsafe(live.results.stop(), live._task.get_loop()).result(10)
+        with Running(f"http://127.0.0.1:{settings.port}", database_url, backends).client() as client:
+            answer = pool.submit(client.post, "/api/v1/incidents", json={"title": "Slow"})
+            wait_until(lambda: bool(live.outcomes._sent) or answer.done(), "the command is in Kafka")
+            assert not answer.done(), answer.result().text
+            api.should_exit = True
+            response = answer.result(30)
+        stopped.result(60)
+    assert (response.status_code, response.json()["status"]) == (202, "pending"), response.text
+    assert response.headers["location"] == f"/api/v1/operations/{response.json()['command_id']}"
+
+
+def test_a_request_that_is_cancelled_by_the_stop_is_answered_503(backends: Backends) -> None:
+    settings = ApiSettings(port=free_port(), graceful_stop_s=1)
+    app = create_app(settings, backends)
+    begun = threading.Event()
+
+    @app.get("/slow")
+    async def slow() -> None:
+        begun.set()
+        await asyncio.sleep(60)
+
+    api = server(app, settings)
+    with ThreadPoolExecutor() as pool:
+        stopped = pool.submit(api.run)
+        wait_until(lambda: api.started, "the API answers")
+        answer = pool.submit(httpx.get, f"http://127.0.0.1:{settings.port}/slow", timeout=30)
+        assert begun.wait(10)
+        api.should_exit = True
+        response = answer.result(30)
+        stopped.result(60)
+    assert (response.status_code, response.json()["code"]) == (503, "stopping"), response.text
+    assert response.headers["retry-after"] == "1"
