@@ -19,6 +19,9 @@ class Answered:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
         begun = False
 
         async def noted(message: Message) -> None:
@@ -29,7 +32,7 @@ class Answered:
         try:
             await self._app(scope, receive, noted)
         except asyncio.CancelledError:
-            if begun or scope["type"] != "http":
+            if begun:
                 raise
             detail = "nothing is promised; send it again, a command with the same Idempotency-Key"
             problem = Problem(503, "stopping", "The server stops", detail, retry_after_s=1)

@@ -19,7 +19,7 @@ from projections.simulations import Simulation
 from projections.writer import TRANSIENT
 from streams.agents import read_ahead, what_if_report
 from streams.agents.read_ahead import ReaderEnded
-from streams.agents.recorded import EVENTS, INTAKE, INTENTS, Log, NothingThere, SpanOf, record
+from streams.agents.recorded import EVENTS, INTAKE, INTENTS, Log, NothingThere, SpanOf, record, where
 from streams.agents.rule_files import BadRules, parse
 from streams.agents.shadow import Draft, Shadows
 from streams.agents.what_if import simulate
@@ -28,7 +28,6 @@ from streams.archive.manifests import DamagedManifest
 from streams.archive.sources import NotThere
 from streams.domain.errors import IncidentsError, Transient
 from streams.runtime.partition_reader import OutOfLog
-from streams.runtime.partitioning import partition_of
 from streams.runtime.settings import KafkaSettings
 
 _LOOK_S = 1.0
@@ -77,8 +76,7 @@ class _Counting:
         self._begin: dict[str, int] = {}
         self._total = 0
         for topic in (EVENTS, INTENTS, INTAKE):
-            number = partition_of(span.tenant.encode(), len(log.partitions(topic)))
-            self._begin[topic] = log.start_at(topic, number, span.since)
+            number, self._begin[topic] = where(log, span, topic)
             self._total += max(0, log.end(topic, number) - self._begin[topic])
 
     def take(self, topic: str, offset: int) -> None:

@@ -33,11 +33,11 @@ WHERE a.attrelid = %s::regclass AND a.attnum > 0 AND NOT a.attisdropped ORDER BY
 # hashed once more. Made from the record it takes less than half of what its text takes.
 _HASH = "hashtextextended(hash_record_extended(ROW({all}), 0)::text, 0)"
 _BUCKET = "hash_record_extended(ROW({key}), 1) & {mask}"
-_DIGEST = f"""
+_DIGEST = """
 SELECT bucket, count(*), sum(hash::numeric)
-FROM (SELECT {_BUCKET} AS bucket, {_HASH} AS hash FROM {{table}}) rows GROUP BY bucket
-"""  # noqa: S608  only constants
-_HASHES = f"SELECT jsonb_build_array({{key}}), {_HASH} FROM {{table}} WHERE ({_BUCKET}) = ANY (%s)"  # noqa: S608
+FROM (SELECT {bucket} AS bucket, {hash} AS hash FROM {table}) rows GROUP BY bucket
+"""
+_HASHES = "SELECT jsonb_build_array({key}), {hash} FROM {table} WHERE ({bucket}) = ANY (%s)"
 Buckets = Mapping[int, tuple[int, Decimal]]
 
 
@@ -67,11 +67,12 @@ class Table:
         found = connection.execute(_COLUMNS, [name]).fetchall()
         self.key = tuple(column for column, in_key in found if in_key)
         columns = [column for column, _ in found if column not in _PROVENANCE]
+        key = _joined(self.key)
         self._parts = {
-            "key": _joined(self.key),
-            "all": _joined(columns),
+            "key": key,
+            "hash": sql.SQL(_HASH).format(all=_joined(columns)),
+            "bucket": sql.SQL(_BUCKET).format(key=key, mask=sql.Literal(BUCKETS - 1)),
             "table": sql.Identifier(*name.split(".")),
-            "mask": sql.Literal(BUCKETS - 1),
         }
 
     def digest(self, connection: Connection) -> Buckets:

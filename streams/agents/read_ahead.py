@@ -21,14 +21,13 @@ from typing import Any, Self
 
 from confluent_kafka import KafkaException
 
-from streams.agents.recorded import INTAKE, Log, Seen, SpanOf, intake, nobody
+from streams.agents.recorded import INTAKE, Log, Seen, SpanOf, intake, nobody, where
 from streams.domain.envelope import Envelope
 from streams.domain.errors import IncidentsError
 from streams.domain.message import Message
 from streams.domain.signals import Signal
 from streams.runtime import collector
 from streams.runtime.partition_reader import KafkaUnavailable
-from streams.runtime.partitioning import partition_of
 
 WORTH = 20_000
 """Fewer records are read sooner than a process has started."""
@@ -54,8 +53,8 @@ def messages(open_log: OpenLog, log: Log, span: SpanOf, seen: Seen = nobody) -> 
     last one always. Raises what ``intake`` raises, an error of the Kafka client as ``KafkaUnavailable``, and
     ``ReaderEnded``.
     """
-    number = partition_of(span.tenant.encode(), len(log.partitions(INTAKE)))
-    if log.end(INTAKE, number) - log.start_at(INTAKE, number, span.since) < WORTH:
+    number, start = where(log, span, INTAKE)
+    if log.end(INTAKE, number) - start < WORTH:
         yield intake(log, span, seen)
         return
     with ReadAhead(open_log, span, seen) as ahead:
@@ -79,7 +78,7 @@ class ReadAhead:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._process.kill()
+        self._process.kill()  # it does not hear SIGTERM, and has nothing to put in order
         self._process.join()
         self._pipe.close()
 

@@ -95,14 +95,20 @@ def nobody(topic: str, offset: int) -> None:
     """Nobody wants to know what was read."""
 
 
+def where(log: Log, span: SpanOf, topic: str) -> tuple[int, int]:
+    """The tenant's partition of a topic, and an offset before which nothing of the span lies there."""
+    number = partition_of(span.tenant.encode(), len(log.partitions(topic)))
+    return number, log.start_at(topic, number, span.since)
+
+
 def intake(log: Log, span: SpanOf, seen: Seen = nobody) -> Iterator[Message]:
     """The tenant's messages of the span in offset order; what cannot be decoded was dead-lettered and is left out.
 
     With a service, signals of other services are left out too. Raises ``NothingThere`` with what there is.
     """
-    number = partition_of(span.tenant.encode(), len(log.partitions(INTAKE)))
+    number, start = where(log, span, INTAKE)
     nothing = True
-    for stored in log.records(INTAKE, number, log.start_at(INTAKE, number, span.since)):
+    for stored in log.records(INTAKE, number, start):
         seen(INTAKE, stored.offset)
         if span.until and stored.timestamp >= span.until:
             break
@@ -129,9 +135,8 @@ def message_of(stored: StoredRecord, span: SpanOf) -> Message | None:
 def record(log: Log, span: SpanOf, seen: Seen = nobody) -> Iterator[Recorded]:
     """The tenant's events and intents whose causes lie in the span."""
     for topic in (EVENTS, INTENTS):
-        number = partition_of(span.tenant.encode(), len(log.partitions(topic)))
-        # What is recorded of a message is never older than the message.
-        for stored in log.records(topic, number, log.start_at(topic, number, span.since)):
+        number, start = where(log, span, topic)  # what is recorded of a message is never older than the message
+        for stored in log.records(topic, number, start):
             seen(topic, stored.offset)
             if (found := recorded_of(stored, span)) is not None:
                 yield found

@@ -20,6 +20,7 @@ from api.app import Backends, create_app
 from api.server import server
 from api.settings import ApiSettings
 from streams.domain.catalogue import SIGNAL
+from streams.domain.outputs import CommandAccepted
 from streams.runtime.settings import KafkaSettings
 from tests.api.conftest import Running, free_port, wait_until
 from tests.harness.workers import environment, process
@@ -74,9 +75,11 @@ def test_a_request_that_waits_for_kafka_when_it_is_told_to_stop_is_answered_503(
     assert "retry-after" in response.headers
 
 
-def test_a_command_that_waits_for_its_outcome_when_it_is_told_to_stop_is_answered_202(
-    backends: Backends, database_url: str
+@pytest.mark.parametrize("decided", [False, True])
+def test_a_command_that_waits_when_it_is_told_to_stop_is_answered_202(
+    backends: Backends, database_url: str, *, decided: bool
 ) -> None:
+    """For its outcome, or, once it is decided, for reads to show it."""
     settings = ApiSettings(port=free_port(), graceful_stop_s=2, outcome_timeout_s=60)
     app = create_app(settings, backends)
     api = server(app, settings)
@@ -90,10 +93,17 @@ def test_a_command_that_waits_for_its_outcome_when_it_is_told_to_stop_is_answere
             answer = pool.submit(client.post, "/api/v1/incidents", json={"title": "Slow"})
             wait_until(lambda: bool(live.outcomes._sent) or answer.done(), "the command is in Kafka")
             assert not answer.done(), answer.result().text
+            if decided:
+                ((tenant, command_id),) = live.outcomes._sent
+                outcome = CommandAccepted(command_id, tenantsequence=1_000_000)  # which reads never come to
+                live._task.get_loop().call_soon_threadsafe(live.outcomes.deliver, tenant, outcome)
+                wait_until(lambda: bool(live.fanout._waiting) or answer.done(), "it waits for reads")
+                assert not answer.done(), answer.result().text
             api.should_exit = True
             response = answer.result(30)
         stopped.result(60)
-    assert (response.status_code, response.json()["status"]) == (202, "pending"), response.text
+    status = "accepted" if decided else "pending"
+    assert (response.status_code, response.json()["status"]) == (202, status), response.text
     assert response.headers["location"] == f"/api/v1/operations/{response.json()['command_id']}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from psycopg import sql
 
 from projections.connections import Connection
 from projections.digests import Table, differences, differing
@@ -13,19 +14,23 @@ pytestmark = pytest.mark.stack
 
 ROWS = 20_000
 """About five in each bucket."""
+_CREATE = "CREATE TEMPORARY TABLE {table} (id int8 PRIMARY KEY, title text, labels jsonb, topic_offset int8)"
+_INSERT = """
+INSERT INTO {table} SELECT n, 't' || n, jsonb_build_object('n', n), random() * 1000000
+FROM generate_series(1, {rows}) n ORDER BY n {order}
+"""
+_EXCHANGE = """
+UPDATE other SET {column} = one.{column} FROM one WHERE (other.id, one.id) IN ((%(one)s, %(two)s), (%(two)s, %(one)s))
+"""
 
 
 @pytest.fixture
 def tables(projector: Connection) -> Iterator[tuple[Table, Table]]:
     """Two tables of the same rows, which were written in opposite orders."""
     for name, order in (("one", "ASC"), ("other", "DESC")):
-        projector.execute(
-            f"CREATE TEMPORARY TABLE {name} (id int8 PRIMARY KEY, title text, labels jsonb, topic_offset int8)".encode()
-        )
-        projector.execute(
-            f"INSERT INTO {name} SELECT n, 't' || n, jsonb_build_object('n', n), random() * 1000000"  # noqa: S608
-            f" FROM generate_series(1, {ROWS}) n ORDER BY n {order}".encode()
-        )
+        parts = {"table": sql.Identifier(name), "rows": sql.Literal(ROWS), "order": sql.SQL(order)}
+        for statement in (_CREATE, _INSERT):
+            projector.execute(sql.SQL(statement).format(**parts))
     yield Table(projector, "pg_temp.one"), Table(projector, "pg_temp.other")
     projector.rollback()
 
@@ -47,11 +52,8 @@ def test_values_that_two_rows_of_a_bucket_exchange_are_noticed(
     before = one.digest(projector)
     bucket = min(number for number, (count, _) in before.items() if count > 1)
     first, second, *_ = (int(key.strip("[]")) for key in one.hashes(projector, [bucket]))
-    projector.execute(
-        f"UPDATE other SET {column} = one.{column} FROM one"  # noqa: S608  names of this file
-        " WHERE (other.id, one.id) IN ((%s, %s), (%s, %s))".encode(),
-        (first, second, second, first),
-    )
+    exchange = sql.SQL(_EXCHANGE).format(column=sql.Identifier(column))
+    projector.execute(exchange, {"one": first, "two": second})
     assert differing(before, other.digest(projector)) == [bucket]
     found = differences((projector, one), (projector, other), [bucket])
     assert (found.missing, found.added, found.changed) == (0, 0, 2)

@@ -232,14 +232,16 @@ def test_a_rebuild_that_is_killed_goes_on_where_it_was(
     assert next(one.rows for one in report.compared) == len(records)
 
 
-def test_a_reader_that_holds_the_view_only_delays_the_swap(
-    kafka: KafkaSettings,
-    database: DatabaseSettings,
-    owner: Connection,
-    projected: list[Record],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A swap that waits for locks for a second, not for a minute."""
     monkeypatch.setattr(swapping, "_PATIENCE_S", 1)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_reader_that_holds_the_view_only_delays_the_swap(
+    kafka: KafkaSettings, database: DatabaseSettings, owner: Connection, projected: list[Record]
+) -> None:
     with connect(database, "api", name="reader") as reader:
         reader.execute("SET idle_in_transaction_session_timeout = 0")  # its lock is to outlast the swap's patience
         reader.execute("SELECT count(*) FROM read.incidents")
@@ -255,14 +257,10 @@ def test_a_reader_that_holds_the_view_only_delays_the_swap(
     assert len(projected)
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_vacuum_of_the_live_tables_does_not_delay_the_swap(
-    kafka: KafkaSettings,
-    database: DatabaseSettings,
-    owner: Connection,
-    projected: list[Record],
-    monkeypatch: pytest.MonkeyPatch,
+    kafka: KafkaSettings, database: DatabaseSettings, owner: Connection, projected: list[Record]
 ) -> None:
-    monkeypatch.setattr(swapping, "_PATIENCE_S", 1)
     assert len(projected)
     live = ", ".join(f"read_data.{name}_g1" for name in ("timeline_entries", "incidents", "alerts"))
     with connect(database, "owner", name="vacuum") as vacuum:
