@@ -16,7 +16,7 @@ from typing import Any
 
 from streams.agents import conditions
 from streams.agents.grouping import Delivery, Grouping
-from streams.domain import alerts, commands, events, outputs
+from streams.domain import commands, events, outputs
 from streams.domain.batch import Batch, PartitionState
 from streams.domain.catalogue import TYPE_OF
 from streams.domain.configuring import command_of
@@ -90,7 +90,6 @@ class Run:
         self.simulation = Simulation()
         self._state = PartitionState(holds=conditions.holds)
         self._tenant = self._state.tenant(tenant)
-        self._fingerprints: dict[Delivery, str] = {}
         self._timers: list[tuple[int, str, commands.TimerKind, str]] = []
         self._batches = 0
         publish = command_of(rule_set, "system:what-if")
@@ -122,8 +121,6 @@ class Run:
                 continue
             if not waiting:
                 until = message.recorded + self._soonest()
-            envelope = message.envelope
-            self._fingerprints[envelope.source, envelope.id] = message.data.fingerprint or envelope.id
             self.simulation.signals += 1
             waiting.append(message)
         self._batch(waiting)
@@ -222,10 +219,9 @@ class Run:
 
     def _target(self, incident: str) -> str | None:
         """The simulated incident that holds the first alert of a recorded one; one that a person declared is itself."""
-        delivery = self.simulation.recorded.first_alert.get(incident)
-        if delivery is None:
+        key = self.simulation.recorded.first_alert.get(incident)
+        if key is None:
             return incident if self._tenant.incidents.get(incident) is not None else None
-        key = alerts.alert_key(delivery[0], self._fingerprints.get(delivery, delivery[1]))
         known = self._tenant.alerts.get(key)
         holder = self._tenant.holder(known.incident_id) if known else None
         return holder.id if holder else None
