@@ -55,10 +55,10 @@ def test_without_python_its_packages_are_named(bare: Path) -> None:
 
 
 def chosen(path: Path, system: Path) -> str:
-    (found,) = re.findall(
-        r'"(.*)" -c .*sys.version_info', make("-n", "prerequisites", f"SYSTEM={system}", path=str(path)).stdout
-    )
-    return found
+    """Which Python make takes with this PATH and this folder of the distribution's programs."""
+    shown = make("-n", "prerequisites", f"SYSTEM={system}", path=str(path)).stdout
+    found: list[str] = re.findall(r'"(.*)" -c .*sys.version_info', shown)
+    return ", ".join(found)
 
 
 def test_the_distributions_python_comes_first_unless_it_cannot_make_environments(bare: Path, tmp_path: Path) -> None:
