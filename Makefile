@@ -5,7 +5,13 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 
-PYTHON ?= $(firstword $(foreach version,3.11 3.12 3.13,$(if $(shell command -v python$(version)),python$(version))) python3)
+# The distribution's first: it is compiled with profile-guided and link-time optimization, and all of this takes a fifth
+# less time with it than with an interpreter that was compiled without (as pyenv does unless it is told).
+SYSTEM := /usr/bin
+ifndef PYTHON
+PYTHON := $(shell for version in 3.11 3.12 3.13; do for python in $(SYSTEM)/python$$version python$$version; do \
+	"$$python" -c 'import ensurepip, venv' 2>/dev/null && echo "$$python" && exit; done; done; echo python3)
+endif
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready

@@ -35,17 +35,18 @@ class Balancer:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._serving.add(task := asyncio.current_task())
         with contextlib.suppress(OSError):
-            there, back = await asyncio.open_connection("127.0.0.1", self._next())
-            await asyncio.gather(_copy(reader, back), _copy(there, writer), return_exceptions=True)
-            await _closed(back)
-        await _closed(writer)
+            async with _closing(writer):
+                there, back = await asyncio.open_connection("127.0.0.1", self._next())
+                async with _closing(back):
+                    await asyncio.gather(_copy(reader, back), _copy(there, writer), return_exceptions=True)
         self._serving.discard(task)
 
 
-async def _closed(writer: asyncio.StreamWriter) -> None:
-    writer.close()
-    with contextlib.suppress(OSError):
-        await writer.wait_closed()
+@contextlib.asynccontextmanager
+async def _closing(writer: asyncio.StreamWriter) -> AsyncIterator[None]:
+    with contextlib.closing(writer):
+        yield
+    await writer.wait_closed()
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from streams.domain import events
+from streams.domain import alerts, events
 from streams.domain.envelope import Envelope
 
 Delivery = tuple[str, str]
@@ -17,9 +17,9 @@ Delivery = tuple[str, str]
 class Grouping:
     """Which signals stand together: incidents by id, with what the report shows of each.
 
-    ``because`` has the rule, its version and the correlation key of an incident. ``first_alert`` is that with which one
-    began, whatever became of it since. An incident that was merged into another holds none; ``gone`` says where they
-    went.
+    ``because`` has the rule, its version and the correlation key of an incident; ``alert_keys`` are in step with its
+    deliveries. ``first_alert`` is the key of that with which one began, whatever became of it since. An incident that
+    was merged into another holds none; ``gone`` says where they went.
     """
 
     deliveries: dict[str, list[Delivery]] = field(default_factory=lambda: defaultdict(list))
@@ -27,9 +27,9 @@ class Grouping:
     titles: dict[str, str] = field(default_factory=dict)
     spans: dict[str, tuple[int, int]] = field(default_factory=dict)
     incident_of: dict[Delivery, str] = field(default_factory=dict)
-    alert_keys: dict[Delivery, str] = field(default_factory=dict)
+    alert_keys: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     because: dict[str, tuple[str, int, str]] = field(default_factory=dict)
-    first_alert: dict[str, Delivery] = field(default_factory=dict)
+    first_alert: dict[str, str] = field(default_factory=dict)
     gone: dict[str, str] = field(default_factory=dict)
     effects: Counter[str] = field(default_factory=Counter)
     families: int = 0
@@ -54,42 +54,55 @@ class Grouping:
         """Add an event of the record, or of the simulation."""
         subject = envelope.subject
         match event:
-            case events.AlertsAttached(alerts):
-                self._place(subject, alerts)
+            case events.AlertsAttached(attached):
+                self._place(subject, attached)
             case events.Declared():
                 self.numbers[subject] = event.number
                 self.titles[subject] = event.title
                 self.because[subject] = (event.rule, event.rule_version, event.correlation_key)
             case events.Merged(role="source", other=other):
                 self.gone[subject] = other
-                self._move(subject, other, self.deliveries.pop(subject, []))
-            case events.Split(role="source", other=other, alerts=alerts):
-                keys = {alert.alert_key for alert in alerts}
-                moved = [one for one in self.deliveries[subject] if self.alert_keys[one] in keys]
-                self.deliveries[subject] = [one for one in self.deliveries[subject] if self.alert_keys[one] not in keys]
-                self._move(subject, other, moved)
+                self._move(subject, other, self._held(subject))
+            case events.Split(role="source", other=other, alerts=parted):
+                keys = {alert.alert_key for alert in parted}
+                held = self._held(subject)
+                self._hold(subject, [one for one in held if one[1] not in keys])
+                self._move(subject, other, [one for one in held if one[1] in keys])
             case events.Linked(role="cause"):
                 self.families += 1
             case events.Flapping(state="started"):
                 self.flapping += 1
 
-    def _place(self, incident: str, alerts: Iterable[events.Alert]) -> None:
-        placed: dict[Delivery, int] = {}
-        for alert in alerts:
+    def _place(self, incident: str, more: Iterable[events.Alert]) -> None:
+        placed: dict[Delivery, events.Alert] = {}
+        for alert in more:
             delivery = (alert.source, alert.id)
             if delivery not in self.incident_of:
                 self.incident_of[delivery] = incident
-                self.alert_keys[delivery] = alert.alert_key
-                placed[delivery] = alert.event_time
+                placed[delivery] = alert
         if placed:
-            self.first_alert.setdefault(incident, next(iter(placed)))
+            if incident not in self.first_alert:
+                first = next(iter(placed.values()))
+                # Of what is left of it where a person was erased: the key that was recorded is that of what was there.
+                self.first_alert[incident] = alerts.alert_key(first.source, first.fingerprint)
             self.deliveries[incident].extend(placed)
-            times = *placed.values(), *self.spans.get(incident, ())
+            self.alert_keys[incident].extend([alert.alert_key for alert in placed.values()])
+            times = *[alert.event_time for alert in placed.values()], *self.spans.get(incident, ())
             self.spans[incident] = (min(times), max(times))
 
-    def _move(self, source: str, target: str, moved: list[Delivery]) -> None:
-        self.deliveries[target].extend(moved)
-        for delivery in moved:
+    def _held(self, incident: str) -> list[tuple[Delivery, str]]:
+        """Take away what an incident holds: its deliveries, each with its alert's key."""
+        return list(zip(self.deliveries.pop(incident, ()), self.alert_keys.pop(incident, ()), strict=True))
+
+    def _hold(self, incident: str, more: Iterable[tuple[Delivery, str]]) -> None:
+        deliveries, keys = self.deliveries[incident], self.alert_keys[incident]
+        for delivery, key in more:
+            deliveries.append(delivery)
+            keys.append(key)
+
+    def _move(self, source: str, target: str, moved: list[tuple[Delivery, str]]) -> None:
+        self._hold(target, moved)
+        for delivery, _ in moved:
             self.incident_of[delivery] = target
         if source in self.spans:
             first, last = self.spans.get(target, self.spans[source])

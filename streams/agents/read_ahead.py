@@ -15,6 +15,7 @@ import signal
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import fields
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from operator import attrgetter
 from typing import Any, Self
@@ -73,7 +74,8 @@ class ReadAhead:
         self._process = context.Process(target=_read, args=(open_log, span, self._theirs), daemon=True)
 
     def __enter__(self) -> Self:
-        self._process.start()
+        with _unheard():
+            self._process.start()
         self._theirs.close()  # so that the end of the process is the end of the pipe
         return self
 
@@ -98,10 +100,21 @@ class ReadAhead:
             yield from batch
 
 
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """What is started here never hears what a terminal and a service manager send to both processes, not even at first.
+
+    Blocked signals stay so in a process that is started meanwhile; who starts it hears them a moment later.
+    """
+    resource_tracker.ensure_running()  # started along with the process, it would unblock them
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _read(open_log: OpenLog, span: SpanOf, pipe: Connection) -> None:
-    # A terminal and a service manager send these to both processes: who started this one hears them.
-    for one in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(one, signal.SIG_IGN)
     collector.stop()
     try:
         try:

@@ -16,7 +16,7 @@ from typing import Any
 
 from streams.agents import conditions
 from streams.agents.grouping import Delivery, Grouping
-from streams.domain import alerts, commands, events, outputs
+from streams.domain import commands, events, outputs
 from streams.domain.batch import Batch, PartitionState
 from streams.domain.catalogue import TYPE_OF
 from streams.domain.configuring import command_of
@@ -90,12 +90,13 @@ class Run:
         self.simulation = Simulation()
         self._state = PartitionState(holds=conditions.holds)
         self._tenant = self._state.tenant(tenant)
-        self._fingerprints: dict[Delivery, str] = {}
         self._timers: list[tuple[int, str, commands.TimerKind, str]] = []
-        self._batches = 0
+        self._batch: Batch | None = None
+        self._batches = self._held = self._until = 0
         publish = command_of(rule_set, "system:what-if")
         envelope = Envelope("what-if", "/what-if", TYPE_OF[commands.SetRuleSet], tenant)
-        self._batch([Message(envelope, publish, 0, "incident-intake", 0, -1)])
+        self._add(Message(envelope, publish, 0, "incident-intake", 0, -1))
+        self._seal()
 
     def take_record(self, record: Iterable[Recorded]) -> None:
         """Note what was recorded of the messages that are decided next."""
@@ -107,26 +108,21 @@ class Run:
 
     def decide(self, intake: Iterable[Message]) -> None:
         """Decide every message that has a part in the simulation."""
-        waiting: list[Message] = []
-        until = 0
         for message in intake:
-            if waiting and (message.recorded >= until or len(waiting) >= BATCH):
-                self._batch(waiting)
+            if self._batch is not None and (message.recorded >= self._until or self._held >= BATCH):
+                self._seal()
             if self._timers and self._timers[0][0] <= message.recorded:
-                self._batch(waiting)
+                self._seal()
                 self._fire(message)
-            if not isinstance(message.data, Signal):
-                self._batch(waiting)  # a command is aimed at what the signals before it have become
-                if (aimed := self._aim(message)) is not None:
-                    self._batch([aimed])
+            if isinstance(message.data, Signal):
+                self.simulation.signals += 1
+                self._add(message)
                 continue
-            if not waiting:
-                until = message.recorded + self._soonest()
-            envelope = message.envelope
-            self._fingerprints[envelope.source, envelope.id] = message.data.fingerprint or envelope.id
-            self.simulation.signals += 1
-            waiting.append(message)
-        self._batch(waiting)
+            self._seal()  # a command is aimed at what the signals before it have become
+            if (aimed := self._aim(message)) is not None:
+                self._add(aimed)
+                self._seal()
+        self._seal()
 
     def _soonest(self) -> int:
         """How long after its cause the first timer that this batch may set is due: until then none can be missed."""
@@ -134,20 +130,28 @@ class Run:
         after = [preferences.close_after_ms, preferences.archive_after_ms, *(rule.flap_window_ms for rule in rules)]
         return min(filter(None, after), default=DAY_MS)
 
-    def _batch(self, messages: list[Message]) -> None:
-        """Decide messages and note what they cause; the list is empty then."""
-        if not messages:
+    def _add(self, message: Message) -> None:
+        """Decide a message; what it causes is noted when its batch is sealed."""
+        batch = self._batch
+        if batch is None:
+            self._batches += 1
+            # Of its own name each: under one name, the deliveries of the batch before would be forgotten.
+            self._batch = batch = Batch(self._state, f"what-if:{self._batches}", chained=False)
+            self._until = message.recorded + self._soonest()
+            self._held = 0
+        self._held += 1
+        try:
+            batch.add(message)
+        except InvalidEvent as error:
+            self.simulation.left_out[error.reason] += 1
+        self._state.journal.clear()  # nothing is taken back later, and what is small stays in the cache
+
+    def _seal(self) -> None:
+        """Note what the messages since the last time have caused."""
+        if self._batch is None:
             return
-        self._batches += 1
-        # Of its own name each: under one name, the deliveries of the batch before would be forgotten.
-        batch = Batch(self._state, f"what-if:{self._batches}", chained=False)
-        for message in messages:
-            try:
-                batch.add(message)
-            except InvalidEvent as error:
-                self.simulation.left_out[error.reason] += 1
-        messages.clear()
-        sealed = batch.seal(_unwritten)
+        sealed = self._batch.seal(_unwritten)
+        self._batch = None
         self._state.journal.clear()
         for recorded in sealed.recorded:
             self.simulation.simulated.take(recorded.envelope, recorded.event)
@@ -164,7 +168,8 @@ class Run:
             command = commands.FireTimer(incident, kind, due, cause)
             id_ = derive_id(cause, kind, "what-if")
             envelope = Envelope(id_, "/what-if", TYPE_OF[commands.FireTimer], before.envelope.tenantid)
-            self._batch([Message(envelope, command, due, before.topic, before.partition, before.offset)])
+            self._add(Message(envelope, command, due, before.topic, before.partition, before.offset))
+            self._seal()
 
     def _aim(self, message: Message) -> Message | None:
         """The message as the simulation takes it; none for what it leaves out."""
@@ -222,10 +227,9 @@ class Run:
 
     def _target(self, incident: str) -> str | None:
         """The simulated incident that holds the first alert of a recorded one; one that a person declared is itself."""
-        delivery = self.simulation.recorded.first_alert.get(incident)
-        if delivery is None:
+        key = self.simulation.recorded.first_alert.get(incident)
+        if key is None:
             return incident if self._tenant.incidents.get(incident) is not None else None
-        key = alerts.alert_key(delivery[0], self._fingerprints.get(delivery, delivery[1]))
         known = self._tenant.alerts.get(key)
         holder = self._tenant.holder(known.incident_id) if known else None
         return holder.id if holder else None

@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 
 from streams.agents import what_if, what_if_report
+from streams.agents.grouping import Grouping
 from streams.agents.rule_files import differences
 from streams.agents.what_if import Recorded, Simulation, changes, simulate
-from streams.domain import commands
+from streams.domain import alerts, commands, events, outputs
 from streams.domain.correlation import Rule
+from streams.domain.envelope import Envelope
 from streams.domain.message import Message
 from streams.domain.rules import DEFAULT, RuleSet
-from tests.domain.intake import MINUTE, T0, TENANT, Intake, signal
+from tests.domain.intake import MINUTE, SOURCE, T0, TENANT, Intake, signal
 
 ADA = "user:ada"
 BY_SERVICE = RuleSet("shop", 2, (Rule("service", 2, ("service",), 10 * MINUTE),))
@@ -91,6 +93,34 @@ def test_a_persons_command_finds_the_incident_of_the_first_alert() -> None:
     assert not simulation.unaimed
     (only,) = simulation.simulated.numbers
     assert simulation.simulated.numbers[only] == 1
+
+
+def test_what_people_split_and_merge_is_split_and_merged() -> None:
+    intake = stormy()
+    first, second = intake.declared()
+    moved = min(intake.tenant.alerts_of[first])
+    part = intake.command(commands.Split(first, (events.SplitAlert(moved, 1, T0, T0),), ADA, title="on its own"))
+    assert isinstance(part, outputs.CommandAccepted)
+    intake.command(commands.Merge(second, part.incident_id, ADA))
+    simulation = under(intake, DEFAULT)
+    for grouping in (simulation.recorded, simulation.simulated):
+        assert sorted(map(len, grouping.deliveries.values())) == [3, 5]
+        assert grouping.incidents == 2
+        for incident, deliveries in grouping.deliveries.items():
+            fingerprints = [f"fp-{int(id_.removeprefix('m-'))}" for _, id_ in deliveries]
+            assert grouping.alert_keys[incident] == [alerts.alert_key(SOURCE, one) for one in fingerprints]
+            assert all(grouping.incident_of[one] == incident for one in deliveries)
+    assert not any(changes(simulation).values())
+
+
+def test_a_command_finds_the_incident_whose_first_alert_named_an_erased_person() -> None:
+    grouping = Grouping()
+    alert = events.Alert(
+        source=SOURCE, id="m-1", alert_key=alerts.alert_key(SOURCE, "disk of ada"), title="x",
+        event_time=T0, recorded_time=T0, fingerprint="disk of person-1",
+    )  # fmt: skip
+    grouping.take(Envelope("e", "/", "t", TENANT, subject="i"), events.AlertsAttached((alert,)))
+    assert grouping.first_alert["i"] == alerts.alert_key(SOURCE, "disk of person-1")
 
 
 def test_a_command_without_a_target_is_listed_and_timers_are_left_out() -> None:

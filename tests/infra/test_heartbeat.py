@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 
 import pytest
@@ -22,13 +22,13 @@ class Answers:
     paths: list[str] = field(default_factory=list)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while (line := await reader.readline()) and line.strip():
-            if line.startswith(b"GET"):
-                self.paths.append(line.split()[1].decode())
-            elif line.lower().startswith(b"user-agent"):
-                writer.write(b"HTTP/1.1 %d X\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" % self.status)
-                break
-        writer.close()
+        with closing(writer):
+            while (line := await reader.readline()) and line.strip():
+                if line.startswith(b"GET"):
+                    self.paths.append(line.split()[1].decode())
+                elif line.lower().startswith(b"user-agent"):
+                    writer.write(b"HTTP/1.1 %d X\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" % self.status)
+                    break
 
 
 @asynccontextmanager

@@ -50,8 +50,27 @@ def test_what_is_missing_is_named_by_its_debian_package(bare: Path) -> None:
 
 def test_without_python_its_packages_are_named(bare: Path) -> None:
     (bare / "python3.11").unlink()
-    answer = make("prerequisites", path=str(bare))
+    answer = make("prerequisites", "SYSTEM=/nonexistent", path=str(bare))
     assert "python3.11 python3.11-venv openjdk-17-jre-headless maven" in answer.stderr
+
+
+def chosen(path: Path, system: Path) -> str:
+    """Which Python make takes with this PATH and this folder of the distribution's programs."""
+    shown = make("-n", "prerequisites", f"SYSTEM={system}", path=str(path)).stdout
+    found: list[str] = re.findall(r'"(.*)" -c .*sys.version_info', shown)
+    return ", ".join(found)
+
+
+def test_the_distributions_python_comes_first_unless_it_cannot_make_environments(bare: Path, tmp_path: Path) -> None:
+    system = tmp_path / "system"
+    system.mkdir()
+    assert chosen(bare, system) == "python3.11"
+    (system / "python3.11").symlink_to("/bin/false")  # as without the package that has ``ensurepip``
+    (system / "python3.12").symlink_to(sys.executable)
+    assert chosen(bare, system) == "python3.11"
+    (system / "python3.11").unlink()
+    (system / "python3.11").symlink_to(sys.executable)
+    assert chosen(bare, system) == f"{system}/python3.11"
 
 
 def test_nothing_is_missing_when_all_is_there(bare: Path) -> None:

@@ -142,7 +142,7 @@ async def test_what_a_killed_supervisor_left_is_ended_first(settings: StackSetti
 
 
 async def test_a_port_that_is_taken_is_said_before_anything_starts(settings: StackSettings) -> None:
-    server = await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", spec(STEADY).port(settings))
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", spec(STEADY).port(settings))
     async with server:
         with pytest.raises(PortTaken, match="worker needs port"):
             await Supervisor(settings, {}, local_stack.quiet, (spec(STEADY),)).run()
@@ -175,10 +175,10 @@ async def test_the_heartbeat_is_sent_for_what_runs(settings: StackSettings) -> N
     called = asyncio.Event()
 
     async def watcher(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if (await reader.readline()).startswith(b"GET /alive "):
-            called.set()
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-        writer.close()
+        with closing(writer):
+            if (await reader.readline()).startswith(b"GET /alive "):
+                called.set()
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 
     async with await asyncio.start_server(watcher, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]

@@ -8,7 +8,7 @@ import json
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,10 +102,13 @@ class Away:
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         parts = psycopg.conninfo.conninfo_to_dict(self.url)
-        there_reader, there_writer = await asyncio.open_connection(str(parts["host"]), int(str(parts["port"])))
         assert self.tasks is not None
-        pumps = [asyncio.create_task(_pump(reader, there_writer)), asyncio.create_task(_pump(there_reader, writer))]
-        self.tasks.update(pumps)
+        with closing(writer):
+            there, back = await asyncio.open_connection(str(parts["host"]), int(str(parts["port"])))
+            with closing(back):
+                pumps = [asyncio.create_task(_pump(reader, back)), asyncio.create_task(_pump(there, writer))]
+                self.tasks.update(pumps)
+                await asyncio.wait(pumps)
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

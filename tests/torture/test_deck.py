@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 
 import httpx
 import pytest
@@ -115,12 +115,12 @@ async def test_a_sender_that_gives_up_is_told_to_whoever_waits() -> None:
 
 async def test_a_balancer_sends_nothing_new_to_a_server_that_is_out() -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        port = writer.get_extra_info("sockname")[1]
-        body = str(port).encode()
-        writer.write(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
-        await writer.drain()
-        writer.close()
+        with closing(writer):
+            await reader.readuntil(b"\r\n\r\n")
+            port = writer.get_extra_info("sockname")[1]
+            body = str(port).encode()
+            writer.write(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
+            await writer.drain()
         await writer.wait_closed()
 
     async def ask(balancer: Balancer) -> int:

@@ -6,7 +6,7 @@ import asyncio
 import socket
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
 
 import pytest
@@ -22,10 +22,10 @@ class Echo:
     heard: bytearray = field(default_factory=bytearray)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while chunk := await reader.read(65_536):
-            self.heard += chunk
-            writer.write(chunk)
-        writer.close()
+        with closing(writer):
+            while chunk := await reader.read(65_536):
+                self.heard += chunk
+                writer.write(chunk)
 
 
 @asynccontextmanager
