@@ -33,7 +33,7 @@ from streams.runtime.partition_reader import KafkaUnavailable
 WORTH = 20_000
 """Fewer records are read sooner than a process has started."""
 
-_AT_ONCE = 500
+_AT_ONCE = 200
 _AT_MOST = 5_000
 """Records after which the other process says how far it is, however few of them are the tenant's."""
 _PIPE_BYTES = 1 << 20

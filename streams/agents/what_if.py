@@ -30,7 +30,7 @@ from streams.domain.ticket_commands import LinkTicket, ReconcileTickets, Resolve
 from streams.domain.ticket_files import FilesObserved, RecordFiles
 from streams.domain.tickets import RecordTicket, TicketObserved
 
-BATCH = 5000
+BATCH = 10_000
 """So many signals are decided before their events are sealed; the report does not depend on it."""
 
 _TIMERS: dict[type, commands.TimerKind] = {

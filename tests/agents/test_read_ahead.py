@@ -28,7 +28,7 @@ from tests.domain.intake import MINUTE, T0, TENANT, signal
 
 SPAN = SpanOf(TENANT)
 COUNT = 2_500
-"""Of which the process makes three batches."""
+"""Of which the process makes several batches."""
 
 
 class Stored:
