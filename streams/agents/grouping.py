@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from streams.domain import alerts, events
+from streams.domain import events
 from streams.domain.envelope import Envelope
 
 Delivery = tuple[str, str]
@@ -18,8 +18,8 @@ class Grouping:
     """Which signals stand together: incidents by id, with what the report shows of each.
 
     ``because`` has the rule, its version and the correlation key of an incident; ``alert_keys`` are in step with its
-    deliveries. ``first_alert`` is the key of that with which one began, whatever became of it since. An incident that
-    was merged into another holds none; ``gone`` says where they went.
+    deliveries. ``first_alert`` is source and fingerprint of that with which one began, whatever became of it since. An
+    incident that was merged into another holds none; ``gone`` says where they went.
     """
 
     deliveries: dict[str, list[Delivery]] = field(default_factory=lambda: defaultdict(list))
@@ -29,7 +29,7 @@ class Grouping:
     incident_of: dict[Delivery, str] = field(default_factory=dict)
     alert_keys: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     because: dict[str, tuple[str, int, str]] = field(default_factory=dict)
-    first_alert: dict[str, str] = field(default_factory=dict)
+    first_alert: dict[str, tuple[str, str]] = field(default_factory=dict)
     gone: dict[str, str] = field(default_factory=dict)
     effects: Counter[str] = field(default_factory=Counter)
     families: int = 0
@@ -81,10 +81,8 @@ class Grouping:
                 self.incident_of[delivery] = incident
                 placed[delivery] = alert
         if placed:
-            if incident not in self.first_alert:
-                first = next(iter(placed.values()))
-                # Of what is left of it where a person was erased: the key that was recorded is that of what was there.
-                self.first_alert[incident] = alerts.alert_key(first.source, first.fingerprint)
+            first = next(iter(placed.values()))
+            self.first_alert.setdefault(incident, (first.source, first.fingerprint))
             self.deliveries[incident].extend(placed)
             self.alert_keys[incident].extend([alert.alert_key for alert in placed.values()])
             times = *[alert.event_time for alert in placed.values()], *self.spans.get(incident, ())

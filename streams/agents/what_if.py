@@ -16,7 +16,7 @@ from typing import Any
 
 from streams.agents import conditions
 from streams.agents.grouping import Delivery, Grouping
-from streams.domain import commands, events, outputs
+from streams.domain import alerts, commands, events, outputs
 from streams.domain.batch import Batch, PartitionState
 from streams.domain.catalogue import TYPE_OF
 from streams.domain.configuring import command_of
@@ -227,10 +227,11 @@ class Run:
 
     def _target(self, incident: str) -> str | None:
         """The simulated incident that holds the first alert of a recorded one; one that a person declared is itself."""
-        key = self.simulation.recorded.first_alert.get(incident)
-        if key is None:
+        first = self.simulation.recorded.first_alert.get(incident)
+        if first is None:
             return incident if self._tenant.incidents.get(incident) is not None else None
-        known = self._tenant.alerts.get(key)
+        # By what is left of it where a person was erased: the key that was recorded is that of what was there.
+        known = self._tenant.alerts.get(alerts.alert_key(*first))
         holder = self._tenant.holder(known.incident_id) if known else None
         return holder.id if holder else None
 

@@ -120,7 +120,7 @@ def test_a_command_finds_the_incident_whose_first_alert_named_an_erased_person()
         event_time=T0, recorded_time=T0, fingerprint="disk of person-1",
     )  # fmt: skip
     grouping.take(Envelope("e", "/", "t", TENANT, subject="i"), events.AlertsAttached((alert,)))
-    assert grouping.first_alert["i"] == alerts.alert_key(SOURCE, "disk of person-1")
+    assert alerts.alert_key(*grouping.first_alert["i"]) == alerts.alert_key(SOURCE, "disk of person-1")
 
 
 def test_a_command_without_a_target_is_listed_and_timers_are_left_out() -> None:
