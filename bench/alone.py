@@ -42,6 +42,9 @@ ALONE = {
         400_000,
         (
             Figure("rebuild_eps", "rebuild of all read models (events/s)", 0, "50,000"),
+            Figure("read_eps", "raw: the log fetched, its data read by fastavro (events/s)", 0, ""),
+            Figure("ready_eps", "raw: COPY of rows that are ready (events/s)", 0, ""),
+            Figure("parts_eps", "raw: both, nothing of ours between them (events/s)", 0, ""),
             Figure("copy_eps", "the same COPY path fed from memory (events/s)", 0, ""),
             Figure("rebuild_vs_copy", "rebuild as a share of that", 2, "0.5"),
         ),

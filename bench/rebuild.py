@@ -1,4 +1,4 @@
-"""Speed of a rebuild of all read models from Kafka, and of the same COPY path fed from memory.
+"""Speed of a rebuild of all read models from Kafka, and of its parts alone (`rebuild_limits`).
 
     python -m bench.rebuild [--events 400000] [--tenants 40] [--jobs 2]
 
@@ -9,22 +9,18 @@ printed is one JSON object. Uses the servers that the environment names, else a 
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import os
 import time
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from typing import Any
 
 import orjson
 
+from bench import rebuild_limits
 from bench.record import write
 from bench.servers import servers
-from projections import filling, generations, rebuild
+from projections import rebuild
 from projections.connections import connect
-from projections.filling import Task
 from projections.rebuild import Rebuild, Report
-from projections.registry import READ_MODELS, rebuildable
+from projections.registry import READ_MODELS
 from projections.sources import KafkaSource
 from streams.runtime.log_reader import LogReader
 from streams.runtime.settings import DatabaseSettings, KafkaSettings
@@ -33,7 +29,6 @@ _SERVING = """
 INSERT INTO ops.projection_checkpoints SELECT name, %s, 'incident-events', %s, %s, 0 FROM unnest(%s::text[]) AS name
 ON CONFLICT (projection, generation, topic, partition) DO UPDATE SET next_offset = excluded.next_offset
 """
-_ready: Any = None
 
 
 class Timed:
@@ -66,47 +61,6 @@ def rebuilt(source: KafkaSource, database: DatabaseSettings, jobs: int, *, force
         return report, timed
 
 
-def from_memory(task: Task) -> tuple[int, float, float]:
-    """Decode the whole partition first, wait for the others, then write it; the count, and when it began and ended."""
-    with task.source.open() as reading:
-        batches = list(reading.read({task.partition: 0}, {task.partition: task.until}))
-    projections = [rebuildable(*one) for one in task.generations]
-    with connect(task.database, "projector", name="bench", autocommit=True) as connection:
-        connection.execute("SET synchronous_commit = off")
-        connection.execute("SET idle_in_transaction_session_timeout = 0")
-        for projection in projections:
-            projection.prepare(connection)
-        _ready.wait(120)
-        began = time.monotonic()
-        for records in batches:
-            with connection.transaction():
-                for projection in projections:
-                    projection.fill(connection, records)
-        return sum(map(len, batches)), began, time.monotonic()
-
-
-def _worker(ready: Any) -> None:
-    global _ready  # noqa: PLW0603  how a pool's processes are given what cannot be pickled
-    _ready = ready
-    filling.end_with_parent()
-
-
-def copy_limit(source: KafkaSource, database: DatabaseSettings, ends: dict[int, int]) -> float:
-    """Events a second of the same writing from memory, one process a partition."""
-    names = tuple((name, 99) for name in READ_MODELS)
-    with connect(database, "owner", name="bench", autocommit=True) as owner:
-        serving = {one.projection: one.number for one in generations.listed(owner) if one.state == "active"}
-        for name, number in names:
-            generations.create(owner, rebuildable(name, serving[name]), rebuildable(name, number))
-    context = multiprocessing.get_context("spawn")
-    tasks = [Task(source, database, names, number, end) for number, end in ends.items()]
-    with ProcessPoolExecutor(
-        len(tasks), mp_context=context, initializer=_worker, initargs=(context.Barrier(len(tasks)),)
-    ) as pool:
-        found: Sequence[tuple[int, float, float]] = list(pool.map(from_memory, tasks))
-    return sum(count for count, _, _ in found) / (max(end for *_, end in found) - min(began for _, began, _ in found))
-
-
 def measure(arguments: argparse.Namespace, kafka: KafkaSettings, database: DatabaseSettings) -> dict[str, object]:
     """One run; the figures."""
     source = KafkaSource(kafka)
@@ -120,15 +74,16 @@ def measure(arguments: argparse.Namespace, kafka: KafkaSettings, database: Datab
     report, timed = rebuilt(source, database, arguments.jobs, force=False)
     if not (report.equal and report.swapped):
         raise SystemExit(f"not equal: {report}")
-    limit = copy_limit(source, database, ends)
+    with connect(database, "owner", name="bench", autocommit=True) as owner:
+        limits = rebuild_limits.measure(owner, source, database, ends)
     speed = report.events / report.seconds
     return {
         "events": report.events,
         "rows": {one.projection: one.rows for one in report.compared},
         "phases_s": timed.seconds(),
-        "copy_eps": round(limit),
+        **limits,
         "rebuild_eps": round(speed),
-        "rebuild_vs_copy": round(speed / limit, 2),
+        "rebuild_vs_copy": round(speed / limits["copy_eps"], 2),
         "load_average": round(os.getloadavg()[0], 2),
     }
 

@@ -28,6 +28,7 @@ SERVER_SETTINGS = {
     "max_connections": "60",
     "maintenance_work_mem": "64MB",
     "max_wal_size": "512MB",
+    "wal_buffers": "16MB",  # a share of shared_buffers else: a rebuild would wait for its own log
     "wal_level": "replica",
     "password_encryption": "scram-sha-256",
     "unix_socket_directories": "",
