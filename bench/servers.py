@@ -18,7 +18,6 @@ from pydantic import SecretStr
 
 from infra.local import stack as local_stack
 from infra.local.settings import StackSettings
-from projections.migrate import upgrade
 from streams.runtime.settings import DatabaseSettings, KafkaSettings
 from streams.runtime.topics import provision
 
@@ -47,6 +46,8 @@ def servers() -> Iterator[tuple[KafkaSettings, DatabaseSettings]]:
 
 @contextmanager
 def _own(named: Mapping[str, str]) -> Iterator[tuple[KafkaSettings, DatabaseSettings]]:
+    from projections.migrate import upgrade  # a process that a measurement starts imports this module and not that
+
     tag = secrets.token_hex(4)
     kafka = KafkaSettings(bootstrap_servers=named["KAFKA_BOOTSTRAP_SERVERS"], topic_prefix=f"bench-{tag}-")
     url, name = named["DATABASE_URL"], sql.Identifier(f"bench_{tag}")
