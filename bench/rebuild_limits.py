@@ -10,7 +10,9 @@ import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from typing import Any, NamedTuple
+from functools import partial
+from threading import Barrier
+from typing import NamedTuple
 
 from psycopg import sql
 
@@ -31,7 +33,6 @@ _PIECE = 1 << 16
 _TENANTS = "SELECT DISTINCT tenant_id FROM {} WHERE topic_partition = %s"
 _ROWS = "COPY (SELECT * FROM {} WHERE tenant_id = ANY ({})) TO STDOUT {}"
 _BINARY = sql.SQL("(FORMAT BINARY)")
-_start: Any = None
 
 
 class Work(NamedTuple):
@@ -50,8 +51,9 @@ def measure(
     Reading and COPY keep the cores busy, each of them: ``parts_eps`` is what both carry one after the other, as much as
     a rebuild by these libraries reaches whose own code takes no time.
     """
-    read = _speed(read_alone, _tasks(owner, source, database, ends, _READY))
-    ready = _speed(copy_ready, _tasks(owner, source, database, ends, _READY))
+    tasks = _tasks(owner, source, database, ends, _READY)
+    read = _speed(read_alone, tasks)
+    ready = _speed(copy_ready, tasks)
     copied = _speed(from_memory, _tasks(owner, source, database, ends, _MEMORY))
     return {
         "read_eps": round(read),
@@ -61,12 +63,12 @@ def measure(
     }
 
 
-def read_alone(task: Task) -> Work:
+def read_alone(start: Barrier, task: Task) -> Work:
     """Fetch the partition and have each record's data read by fastavro, by the schema that its headers name."""
     assert isinstance(task.source, KafkaSource)
     with LogReader(task.source.settings, task.source.topic) as reader:
         reader.spans()  # connected
-        _start.wait(120)
+        start.wait(120)
         began, count = time.monotonic(), 0
         for messages in reader.read({task.partition: 0}, {task.partition: task.until}, BATCH):
             for message in messages:
@@ -76,7 +78,7 @@ def read_alone(task: Task) -> Work:
         return Work(count, began, time.monotonic())
 
 
-def copy_ready(task: Task) -> Work:
+def copy_ready(start: Barrier, task: Task) -> Work:
     """COPY the partition's rows, as the live generation has them, into the empty one."""
     with connect(task.database, "projector", name="bench", autocommit=True) as connection:
         connection.execute("SET synchronous_commit = off")
@@ -84,7 +86,7 @@ def copy_ready(task: Task) -> Work:
         found = connection.execute(sql.SQL(_TENANTS).format(tables[0][0]), [task.partition])
         tenants = [name for (name,) in found]
         rows = [list(_rows(connection, live, tenants)) for live, _ in tables]
-        _start.wait(120)
+        start.wait(120)
         began = time.monotonic()
         for (_, new), pieces in zip(tables, rows, strict=True):
             into = sql.SQL("COPY {} FROM STDIN {}").format(new, _BINARY)
@@ -116,7 +118,7 @@ def _rows(connection: Connection, table: sql.Identifier, tenants: list[str]) -> 
         yield bytes(held)
 
 
-def from_memory(task: Task) -> Work:
+def from_memory(start: Barrier, task: Task) -> Work:
     """Decode the whole partition, then write it as a rebuild does."""
     with task.source.open() as reading:
         batches = list(reading.read({task.partition: 0}, {task.partition: task.until}))
@@ -126,7 +128,7 @@ def from_memory(task: Task) -> Work:
         connection.execute("SET idle_in_transaction_session_timeout = 0")
         for projection in projections:
             projection.prepare(connection)
-        _start.wait(120)
+        start.wait(120)
         began = time.monotonic()
         for records in batches:
             with connection.transaction():
@@ -141,23 +143,22 @@ def _tasks(
     """Fill new, empty generations of this number."""
     serving = checkpoints.active(owner)
     for name in READ_MODELS:
-        generations.drop(owner, rebuildable(name, number))
         generations.create(owner, rebuildable(name, serving[name]), rebuildable(name, number))
     names = tuple((name, number) for name in READ_MODELS)
     return [Task(source, database, names, partition, end) for partition, end in ends.items()]
 
 
-def _speed(work: Callable[[Task], Work], tasks: list[Task]) -> float:
+def _speed(work: Callable[[Barrier, Task], Work], tasks: list[Task]) -> float:
     """Events a second, from the moment at which all are ready to the end of the last."""
     context = multiprocessing.get_context("spawn")
-    start = context.Barrier(len(tasks))
-    with ProcessPoolExecutor(len(tasks), mp_context=context, initializer=_worker, initargs=(start,)) as pool:
-        done = list(pool.map(work, tasks))
+    with (
+        context.Manager() as manager,  # whose barrier can be handed to a process that runs already
+        ProcessPoolExecutor(len(tasks), mp_context=context, initializer=_worker) as pool,
+    ):
+        done = list(pool.map(partial(work, manager.Barrier(len(tasks))), tasks))
     return sum(one.events for one in done) / (max(one.ended for one in done) - min(one.began for one in done))
 
 
-def _worker(start: Any) -> None:
-    global _start  # noqa: PLW0603  how a pool's processes are given what cannot be pickled
-    _start = start
+def _worker() -> None:
     collector.stop()
     filling.end_with_parent()
